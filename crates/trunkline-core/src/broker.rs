@@ -1,0 +1,87 @@
+//! What a broker is to us: Rasa's four operations, with an answer for every event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Event, JournalId, Offset};
+
+/// Where tracker events are published.
+///
+/// The first of Rasa's operations, `from_endpoint_config`, is the row of the adapter in the table of the binary; it is
+/// synchronous and touches nothing outside the process. The other three are here. An adapter translates and sends:
+/// batching, retry, order, backoff and metrics belong to the delivery that calls it.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Publishes a batch and answers one [`Outcome`] per event, in order.
+    ///
+    /// Events of one conversation stand in the order of the journal. An adapter that cannot publish one of them must not
+    /// publish a later one of the same conversation, and answers [`Outcome::Retry`] for those it did not try.
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome>;
+
+    /// Whether the broker can be reached and would take events; the error says what to do.
+    async fn is_ready(&self) -> Result<(), String>;
+
+    /// The offset of the next event to publish, for a broker that stores our cursor together with its data.
+    ///
+    /// Asked once before the first batch. `None`: the broker stores no cursor, or none yet, and ours counts.
+    async fn position(&self, _cursor: &CursorKey) -> Result<Option<Offset>, String> {
+        Ok(None)
+    }
+
+    /// Flushes what the client library still holds. No batch is under way when this is called.
+    async fn close(&self) {}
+}
+
+/// The events of one call, and where the subscription stands once they are all delivered.
+#[derive(Debug)]
+pub struct Batch {
+    /// The events, never empty.
+    pub events: Vec<Arc<Event>>,
+    /// Whose cursor this is.
+    pub cursor: CursorKey,
+    /// The cursor after this batch, for brokers that store it with the data in one transaction. It only has a meaning for a
+    /// subscription with a single lane; `None` when the events are a replay and the cursor stays where it is.
+    pub next: Option<Offset>,
+}
+
+/// Names a cursor for ever: journal and subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CursorKey {
+    /// The journal read from.
+    pub journal: JournalId,
+    /// The name of the subscription.
+    pub subscription: Arc<str>,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it, in the sense that the adapter's documentation gives.
+    Delivered,
+    /// Not now: try again.
+    Retry {
+        /// The least time to wait, when the receiver named one.
+        after: Option<Duration>,
+        /// What went wrong, for a person.
+        reason: String,
+    },
+    /// Never: this event as it stands will not be accepted.
+    Reject {
+        /// What went wrong, for a person.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// A [`Outcome::Retry`] without a time.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { after: None, reason: reason.into() }
+    }
+
+    /// The same outcome for each of `count` events.
+    pub fn all(self, count: usize) -> Vec<Self> {
+        vec![self; count]
+    }
+}

@@ -1,0 +1,189 @@
+//! One attempt: from the events of a batch to what became of each.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout};
+use trunkline_core::{Batch, CursorKey, Event, Outcome};
+use trunkline_journal::{DeadLetterState, Journal, NewDeadLetter, ReadError};
+
+use crate::lanes::{Owed, Settled};
+use crate::metrics::Counts;
+use crate::{LaneMode, OnExhausted, Receiver, Subscription};
+
+/// Who delivers what to whom.
+pub(crate) struct Attempt {
+    pub(crate) journal: Journal,
+    pub(crate) receiver: Arc<dyn Receiver>,
+    pub(crate) subscription: Subscription,
+    pub(crate) cursor: CursorKey,
+    pub(crate) counts: Counts,
+}
+
+/// A batch that came back.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) settled: Vec<(Owed, Settled)>,
+    /// Whether the receiver answered anything but "try again".
+    pub(crate) answered: bool,
+    /// The longest wait that it asked for.
+    pub(crate) after: Option<Duration>,
+    /// What it gave as a reason for the first failure.
+    pub(crate) reason: Option<String>,
+}
+
+/// What is to be done with one event after the receiver's answer.
+enum Verdict {
+    Delivered,
+    Dead(String),
+    Again(Option<Duration>, String),
+}
+
+impl Attempt {
+    /// Delivers a batch and settles every event of it.
+    pub(crate) async fn run(&self, mut batch: Vec<Owed>) -> Finished {
+        if let Err(error) = self.load(&mut batch).await {
+            return self.postpone(batch, &error.to_string());
+        }
+        let (present, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|owed| owed.event.is_some());
+        for owed in &gone {
+            tracing::error!(
+                subscription = self.subscription.name,
+                offset = owed.offset,
+                "Event was gone before it was delivered"
+            );
+        }
+        let mut finished = Finished {
+            settled: gone.into_iter().map(|owed| (owed, Settled::Done)).collect(),
+            answered: true,
+            after: None,
+            reason: None,
+        };
+        let events: Vec<_> = present.iter().filter_map(|owed| owed.event.clone()).collect();
+        if events.is_empty() {
+            return finished;
+        }
+        let outcomes = self.call(&present, events).await;
+        finished.answered = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Retry { .. }));
+        finished.after =
+            outcomes.iter().filter_map(|outcome| if let Outcome::Retry { after, .. } = outcome { *after } else { None }).max();
+        finished.reason = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Delivered => None,
+            Outcome::Retry { reason, .. } | Outcome::Reject { reason } => Some(reason.clone()),
+        });
+        self.settle(present, outcomes, &mut finished.settled).await;
+        finished
+    }
+
+    /// Reads again what was only kept as an offset.
+    async fn load(&self, batch: &mut [Owed]) -> Result<(), ReadError> {
+        for owed in batch.iter_mut().filter(|owed| owed.event.is_none()) {
+            owed.event = match owed.letter {
+                Some(letter) => self.journal.dead_letter(letter).await?.map(|letter| letter.event),
+                None => self.journal.event(owed.offset).await?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Calls the receiver; a panic and a call that takes too long are failures like others.
+    async fn call(&self, owed: &[Owed], events: Vec<Arc<Event>>) -> Vec<Outcome> {
+        let count = events.len();
+        let moves_cursor = self.subscription.lanes == LaneMode::One && owed.iter().all(|owed| owed.letter.is_none());
+        let next = owed.last().filter(|_| moves_cursor).map(|last| last.offset + 1);
+        let batch = Batch { events, cursor: self.cursor.clone(), next };
+        let limit = self.subscription.retry.timeout;
+        let started = Instant::now();
+        let result = timeout(limit, AssertUnwindSafe(self.receiver.deliver(&batch)).catch_unwind()).await;
+        self.counts.seconds.observe(started.elapsed().as_secs_f64());
+        let mut outcomes = match result {
+            Ok(Ok(outcomes)) => outcomes,
+            Ok(Err(_)) => Outcome::retry("the adapter panicked; this is a bug, its backtrace is in the log").all(count),
+            Err(_) => Outcome::retry(format!("no answer within {} s", limit.as_secs_f32())).all(count),
+        };
+        outcomes.resize(count, Outcome::retry("the adapter gave no outcome for the event"));
+        outcomes
+    }
+
+    /// Nothing could even be tried.
+    fn postpone(&self, batch: Vec<Owed>, reason: &str) -> Finished {
+        let at = Instant::now() + self.subscription.retry.backoff.initial;
+        let settled = batch.into_iter().map(|owed| (owed, Settled::Again(at))).collect();
+        Finished { settled, answered: false, after: None, reason: Some(reason.to_owned()) }
+    }
+
+    async fn settle(&self, present: Vec<Owed>, outcomes: Vec<Outcome>, settled: &mut Vec<(Owed, Settled)>) {
+        let mut failed_lanes = Vec::new();
+        for (mut owed, outcome) in present.into_iter().zip(outcomes) {
+            let verdict = match outcome {
+                Outcome::Delivered => Verdict::Delivered,
+                Outcome::Reject { reason } => Verdict::Dead(reason),
+                Outcome::Retry { after, reason } => {
+                    // Those behind the first of their lane were not tried for their own sake.
+                    if !failed_lanes.contains(&owed.lane) {
+                        failed_lanes.push(owed.lane);
+                        owed.attempts = owed.attempts.saturating_add(1);
+                        if owed.since == 0 {
+                            owed.since = self.journal.clock().now().0;
+                        }
+                    }
+                    if self.is_exhausted(&owed).await { Verdict::Dead(reason) } else { Verdict::Again(after, reason) }
+                }
+            };
+            let result = self.conclude(&mut owed, verdict).await;
+            settled.push((owed, result));
+        }
+    }
+
+    /// Whether it was tried often enough, and the receiver is ready, so that the event must be at fault.
+    async fn is_exhausted(&self, owed: &Owed) -> bool {
+        let most = self.subscription.retry.max_attempts;
+        most.is_some_and(|most| owed.attempts >= most) && self.receiver.is_ready().await.is_ok()
+    }
+
+    async fn conclude(&self, owed: &mut Owed, verdict: Verdict) -> Settled {
+        let recorded = match verdict {
+            Verdict::Delivered => {
+                self.counts.delivered.inc();
+                match owed.letter {
+                    Some(letter) => self.journal.delete_dead_letter(letter).await.map(|_| Settled::Done),
+                    None => Ok(Settled::Done),
+                }
+            }
+            Verdict::Dead(reason) => self.bury(owed, reason).await,
+            Verdict::Again(after, reason) => {
+                self.counts.retried.inc();
+                tracing::debug!(subscription = self.subscription.name, offset = owed.offset, reason, "Delivery failed");
+                let wait = self.subscription.retry.backoff.wait(owed.attempts, fastrand::f64());
+                Ok(Settled::Again(Instant::now() + wait.max(after.unwrap_or_default())))
+            }
+        };
+        recorded.unwrap_or_else(|error| {
+            tracing::warn!(subscription = self.subscription.name, offset = owed.offset, %error, "Outcome was not recorded");
+            Settled::Again(Instant::now() + self.subscription.retry.backoff.most)
+        })
+    }
+
+    /// Makes the event a dead letter, durably.
+    async fn bury(&self, owed: &Owed, reason: String) -> Result<Settled, trunkline_journal::Unavailable> {
+        let Some(event) = &owed.event else { return Ok(Settled::Done) };
+        let holds = self.subscription.retry.on_exhausted == OnExhausted::Hold;
+        let state = if holds { DeadLetterState::Held } else { DeadLetterState::Dead };
+        tracing::error!(
+            subscription = self.subscription.name, offset = owed.offset, id = %event.id, conversation = %event.conversation,
+            attempts = owed.attempts, reason, "Event became a dead letter"
+        );
+        let number = if let Some(letter) = owed.letter {
+            self.journal.set_dead_letter(letter, state, Some(reason)).await?;
+            letter
+        } else {
+            let (subscription, event) = (self.subscription.name.clone(), Arc::clone(event));
+            let letter = NewDeadLetter { subscription, event, reason, attempts: owed.attempts.max(1), state };
+            self.journal.add_dead_letters(vec![letter]).await?.first().copied().unwrap_or_default()
+        };
+        self.counts.dead.inc();
+        Ok(if holds { Settled::Held(number) } else { Settled::Done })
+    }
+}

@@ -1,0 +1,420 @@
+//! The loop of a subscription: read, take, deliver, settle, remember.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trunkline_core::{CursorKey, Offset};
+use trunkline_journal::{DeadLetterState, Journal, Limits, Progress, ReadError, Unavailable};
+
+use crate::attempt::{Attempt, Finished};
+use crate::breaker::{Breaker, Permission};
+use crate::lanes::Lanes;
+use crate::{BatchLimits, Metrics, OnExhausted, Receiver, Start, Subscription};
+
+/// How far the stored cursor may be behind the deliveries; what is delivered within it is delivered again after a crash.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// The bytes of events that are read and not under way.
+const MOST_BYTES: usize = 4 << 20;
+
+/// How a subscription is asked to end.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Finish what is under way, remember the rest, close the receiver.
+    pub drain: CancellationToken,
+    /// End now. What is under way may have arrived or not.
+    pub force: CancellationToken,
+}
+
+/// A subscription at work.
+#[derive(Debug)]
+pub struct Delivery {
+    name: String,
+    wake: Arc<Notify>,
+    report: Arc<Mutex<Report>>,
+    task: JoinHandle<()>,
+}
+
+/// How a subscription is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Everything below this offset is settled.
+    pub low: Offset,
+    /// How many events are read and not settled.
+    pub owed: usize,
+    /// Whether the receiver is held to be down as a whole.
+    pub is_down: bool,
+    /// What the receiver gave as a reason for its last failure, until it succeeds.
+    pub problem: Option<String>,
+}
+
+impl Delivery {
+    /// The name of the subscription.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is doing.
+    pub fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes it look at its dead letters again, after one was marked for replay or dropped.
+    pub fn look_at_dead_letters(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(subscription = self.name, %error, "Subscription ended unexpectedly");
+        }
+    }
+}
+
+/// Starts a subscription.
+pub fn start(
+    journal: &Journal,
+    subscription: Subscription,
+    receiver: Arc<dyn Receiver>,
+    metrics: &Metrics,
+    shutdown: Shutdown,
+) -> Delivery {
+    let (name, wake, report) = (subscription.name.clone(), Arc::new(Notify::new()), Arc::default());
+    let cursor = CursorKey { journal: journal.id(), subscription: name.as_str().into() };
+    let counts = metrics.of(&name);
+    let per_lane = if subscription.retry.on_exhausted == OnExhausted::Hold { 1 } else { usize::MAX };
+    let dispatcher = Dispatcher {
+        lanes: Lanes::new(subscription.lanes, per_lane, 1),
+        breaker: Breaker::new(subscription.retry.backoff),
+        head: journal.watch(),
+        tasks: JoinSet::new(),
+        under_way: 0,
+        save_at: None,
+        saving: false,
+        saved: Progress::default(),
+        problem: None,
+        wake: Arc::clone(&wake),
+        report: Arc::clone(&report),
+        shutdown,
+        attempt: Arc::new(Attempt { journal: journal.clone(), receiver, subscription, cursor, counts }),
+    };
+    let task = tokio::spawn(dispatcher.run());
+    Delivery { name, wake, report, task }
+}
+
+struct Dispatcher {
+    attempt: Arc<Attempt>,
+    lanes: Lanes,
+    breaker: Breaker,
+    head: watch::Receiver<Offset>,
+    tasks: JoinSet<Done>,
+    /// How many batches are under way.
+    under_way: usize,
+    /// When the progress is to be stored; `None` when nothing changed.
+    save_at: Option<Instant>,
+    saving: bool,
+    saved: Progress,
+    problem: Option<String>,
+    wake: Arc<Notify>,
+    report: Arc<Mutex<Report>>,
+    shutdown: Shutdown,
+}
+
+/// A task that ended.
+enum Done {
+    Batch(Finished),
+    Saved(Progress, Result<(), Unavailable>),
+}
+
+/// All that can happen.
+enum Happened {
+    Done(Done),
+    /// There may be more to read, or a wait is over.
+    Moved,
+    DeadLetters,
+    Drain,
+    Force,
+}
+
+impl Dispatcher {
+    async fn run(mut self) {
+        let force = self.shutdown.force.clone();
+        tokio::select! {
+            () = force.cancelled() => return,
+            started = self.begin() => if !started { return },
+        }
+        let mut draining = false;
+        loop {
+            if !draining {
+                self.lanes.wake(Instant::now());
+                self.fill().await;
+                self.dispatch();
+            }
+            self.publish_report();
+            if draining && self.under_way == 0 {
+                break;
+            }
+            match self.next(draining).await {
+                Happened::Done(Done::Batch(finished)) => self.finished(finished),
+                Happened::Done(Done::Saved(progress, result)) => self.saved(progress, result),
+                Happened::Moved => self.save_if_due(),
+                Happened::DeadLetters => self.look_at_dead_letters().await,
+                Happened::Drain => draining = true,
+                Happened::Force => return,
+            }
+        }
+        self.end().await;
+    }
+
+    /// Finds out where to start, as soon as the receiver can tell. False: it was asked to end before.
+    async fn begin(&mut self) -> bool {
+        let drain = self.shutdown.drain.clone();
+        let mut failures = 0;
+        loop {
+            match self.starting_point().await {
+                Ok(progress) => {
+                    if let Err(error) = self.restore(progress).await {
+                        self.problem = Some(error.to_string());
+                    } else {
+                        self.look_at_dead_letters().await;
+                        self.problem = None;
+                        return true;
+                    }
+                }
+                Err(reason) => {
+                    if failures == 0 {
+                        tracing::warn!(subscription = self.name(), reason, "Receiver is not ready");
+                    }
+                    self.problem = Some(reason);
+                }
+            }
+            self.publish_report();
+            failures += 1;
+            let until = Instant::now() + self.attempt.subscription.retry.backoff.wait(failures, fastrand::f64());
+            if timeout_at(until, drain.cancelled()).await.is_ok() {
+                return false;
+            }
+        }
+    }
+
+    async fn starting_point(&self) -> Result<Progress, String> {
+        let Attempt { journal, receiver, subscription, cursor, .. } = &*self.attempt;
+        let stored = journal.subscriptions().await.map_err(|error| error.to_string())?;
+        let stored = stored.into_iter().find(|stored| stored.name == subscription.name).map(|stored| stored.progress);
+        let next = journal.head() + 1;
+        if let Some(position) = receiver.position(cursor).await? {
+            if position > next {
+                tracing::error!(subscription = subscription.name, position, next, "Receiver is ahead of the journal");
+            }
+            return Ok(Progress::at(position.min(next)));
+        }
+        if let Some(progress) = stored {
+            return Ok(progress);
+        }
+        let progress = Progress::at(if subscription.start == Start::Now { next } else { 1 });
+        journal.save_progress(&subscription.name, progress.clone()).await.map_err(|error| error.to_string())?;
+        Ok(progress)
+    }
+
+    async fn restore(&mut self, progress: Progress) -> Result<(), ReadError> {
+        let mut owed = Vec::with_capacity(progress.unsettled.len());
+        for unsettled in &progress.unsettled {
+            match self.attempt.journal.event(unsettled.offset).await? {
+                Some(event) => owed.push((event, unsettled.attempts, unsettled.since)),
+                None => tracing::error!(
+                    subscription = self.name(),
+                    offset = unsettled.offset,
+                    "Event was gone before it was delivered"
+                ),
+            }
+        }
+        for (event, attempts, since) in owed {
+            self.lanes.offer(event, attempts, since);
+        }
+        self.lanes.advance(progress.position);
+        self.saved = progress;
+        Ok(())
+    }
+
+    /// Reads on, as far as memory and the receiver allow.
+    async fn fill(&mut self) {
+        let Attempt { journal, subscription, .. } = &*self.attempt;
+        if self.breaker.is_open() && self.lanes.owed() > 0 {
+            return;
+        }
+        let room = subscription.most_unsettled.saturating_sub(self.lanes.owed());
+        if room == 0 || self.lanes.bytes() >= MOST_BYTES || self.lanes.position() > *self.head.borrow_and_update() {
+            return;
+        }
+        let limits = Limits { events: room.min(subscription.batch.events.max(64) * 2), bytes: MOST_BYTES / 2 };
+        match journal.read(self.lanes.position(), limits).await {
+            Ok(chunk) => {
+                for event in chunk.events {
+                    if subscription.filter.accepts(&event) {
+                        self.lanes.offer(event, 0, 0);
+                    }
+                }
+                self.lanes.advance(chunk.next);
+                self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
+            }
+            Err(error) => {
+                tracing::error!(subscription = subscription.name, %error, "Journal could not be read");
+                self.problem = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Sends off what may be tried now.
+    fn dispatch(&mut self) {
+        let subscription = &self.attempt.subscription;
+        while self.under_way < subscription.concurrency.max(1) {
+            let limits = match self.breaker.permission(Instant::now()) {
+                Permission::All => subscription.batch,
+                Permission::Probe => BatchLimits { events: 1, ..subscription.batch },
+                Permission::Nothing(_) => return,
+            };
+            let Some(batch) = self.lanes.take(limits) else { return };
+            if self.breaker.is_open() {
+                self.breaker.probe();
+            }
+            self.under_way += 1;
+            let attempt = Arc::clone(&self.attempt);
+            self.tasks.spawn(async move { Done::Batch(attempt.run(batch).await) });
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self, draining: bool) -> Happened {
+        // More can be read at once: only look whether something else has happened.
+        let can_read = !draining
+            && self.lanes.position() <= *self.head.borrow()
+            && self.lanes.owed() < self.attempt.subscription.most_unsettled
+            && self.lanes.bytes() < MOST_BYTES
+            && !(self.breaker.is_open() && self.lanes.owed() > 0)
+            && self.problem.is_none();
+        let probe = match self.breaker.permission(Instant::now()) {
+            Permission::Nothing(at) => at,
+            Permission::All | Permission::Probe => None,
+        };
+        let save = self.save_at.filter(|_| !self.saving);
+        let wait = [probe, self.lanes.next_wake(), save].into_iter().flatten().min();
+        let wait = if can_read { Some(Instant::now()) } else { wait };
+        tokio::select! {
+            biased;
+            () = self.shutdown.force.cancelled() => Happened::Force,
+            Some(done) = self.tasks.join_next() => match done {
+                Ok(done) => Happened::Done(done),
+                // A task catches the panics of adapters; one of its own is a bug that must not go unnoticed.
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = self.shutdown.drain.cancelled(), if !draining => Happened::Drain,
+            () = self.wake.notified() => Happened::DeadLetters,
+            _ = self.head.changed(), if !draining && !can_read => Happened::Moved,
+            () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => Happened::Moved,
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        self.under_way -= 1;
+        self.lanes.settle(finished.settled);
+        if finished.answered {
+            if self.breaker.succeeded() {
+                tracing::info!(subscription = self.name(), "Receiver is up again");
+            }
+            self.problem = None;
+        } else {
+            let reason = finished.reason.unwrap_or_default();
+            if self.problem.is_none() {
+                tracing::warn!(subscription = self.name(), reason, "Delivery failed and is repeated");
+            }
+            if self.breaker.failed(Instant::now(), finished.after, fastrand::f64()) {
+                tracing::error!(subscription = self.name(), reason, "Receiver is down");
+            }
+            self.problem = Some(reason);
+        }
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
+        self.save_if_due();
+    }
+
+    /// Stores the progress behind the deliveries, at the most once in [`SAVE_EVERY`].
+    fn save_if_due(&mut self) {
+        if self.saving || self.save_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.save_at = None;
+        let progress = self.lanes.progress();
+        if progress == self.saved {
+            return;
+        }
+        self.saving = true;
+        let attempt = Arc::clone(&self.attempt);
+        self.tasks.spawn(async move {
+            let result = attempt.journal.save_progress(&attempt.subscription.name, progress.clone()).await;
+            Done::Saved(progress, result)
+        });
+    }
+
+    fn saved(&mut self, progress: Progress, result: Result<(), Unavailable>) {
+        self.saving = false;
+        match result {
+            Ok(()) => self.saved = progress,
+            Err(_) => self.save_at = Some(Instant::now() + SAVE_EVERY),
+        }
+    }
+
+    /// Brings the lanes in line with what was decided about dead letters.
+    async fn look_at_dead_letters(&mut self) {
+        let letters = match self.attempt.journal.dead_letters(Some(self.name().to_owned())).await {
+            Ok(letters) => letters,
+            Err(error) => return tracing::error!(subscription = self.name(), %error, "Dead letters could not be read"),
+        };
+        let held = self.lanes.held();
+        for letter in &held {
+            if !letters.iter().any(|other| other.id == *letter && other.state != DeadLetterState::Dead) {
+                self.lanes.release(*letter);
+            }
+        }
+        for letter in letters {
+            match letter.state {
+                DeadLetterState::Replay => self.lanes.replay(letter.id, letter.event),
+                DeadLetterState::Held if !held.contains(&letter.id) => self.lanes.hold(&letter.event.conversation, letter.id),
+                DeadLetterState::Held | DeadLetterState::Dead => {}
+            }
+        }
+    }
+
+    fn publish_report(&self) {
+        let low = self.lanes.low();
+        let head = *self.head.borrow();
+        self.attempt.counts.lag.set((head + 1).saturating_sub(low));
+        self.attempt.counts.down.set(u64::from(self.breaker.is_open()));
+        let report = Report { low, owed: self.lanes.owed(), is_down: self.breaker.is_open(), problem: self.problem.clone() };
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// Remembers where it is, and closes the receiver.
+    async fn end(mut self) {
+        while self.saving {
+            match self.tasks.join_next().await {
+                Some(Ok(Done::Saved(progress, result))) => self.saved(progress, result),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let progress = self.lanes.progress();
+        if progress != self.saved
+            && let Err(error) = self.attempt.journal.save_progress(self.name(), progress).await
+        {
+            tracing::warn!(subscription = self.name(), %error, "Cursor was not stored; the last second is delivered again");
+        }
+        self.attempt.receiver.close().await;
+    }
+
+    fn name(&self) -> &str {
+        &self.attempt.subscription.name
+    }
+}

@@ -1,0 +1,161 @@
+//! Events that a subscription gave up on, kept until a person decides.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compact_str::CompactString;
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
+use serde::Serialize;
+use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Timestamp};
+
+/// Where a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadLetterState {
+    /// Given up; its conversation went on.
+    Dead,
+    /// Given up; its conversation waits for it to be replayed or dropped.
+    Held,
+    /// To be delivered once more.
+    Replay,
+}
+
+impl DeadLetterState {
+    /// The word for it, as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Held => "held",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// An event that a subscription gave up on, to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewDeadLetter {
+    /// The name of the subscription.
+    pub subscription: String,
+    /// The event.
+    pub event: Arc<Event>,
+    /// What went wrong, for a person.
+    pub reason: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// `Dead` or `Held`.
+    pub state: DeadLetterState,
+}
+
+/// An event that a subscription gave up on.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// The name of the subscription.
+    pub subscription: String,
+    /// The event, from the copy that was made.
+    pub event: Arc<Event>,
+    /// What went wrong, for a person.
+    pub reason: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When it was given up.
+    pub died: Timestamp,
+    /// Where it stands.
+    pub state: DeadLetterState,
+}
+
+const COLUMNS: &str = "id, subscription, offset, time, kind, conversation, type, channel, body, reason, attempts, died, state";
+
+pub(crate) fn insert(events: &Connection, letter: &NewDeadLetter, now: Timestamp) -> Result<i64, rusqlite::Error> {
+    let event = &letter.event;
+    let values: [&dyn ToSql; 13] = [
+        &letter.subscription,
+        &event.offset,
+        &event.id.to_string(),
+        &event.time.0,
+        &(event.kind as u8),
+        &event.conversation.as_str(),
+        &event.event_type.as_str(),
+        &event.channel.as_deref(),
+        &event.body_str(),
+        &letter.reason,
+        &letter.attempts,
+        &now.0,
+        &letter.state.as_str(),
+    ];
+    events
+        .prepare_cached(
+            "INSERT INTO dead_letters (subscription, offset, event_id, time, kind, conversation, type, channel, body, reason,
+                 attempts, died, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(values)?;
+    Ok(events.last_insert_rowid())
+}
+
+/// The dead letters of a subscription, or of all, oldest first.
+pub(crate) fn list(
+    events: &Connection,
+    journal: JournalId,
+    subscription: Option<&str>,
+) -> Result<Vec<DeadLetter>, rusqlite::Error> {
+    events
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR subscription = ?1 ORDER BY id"))?
+        .query_map([subscription], |row| read(row, journal))?
+        .collect()
+}
+
+pub(crate) fn get(events: &Connection, journal: JournalId, id: i64) -> Result<Option<DeadLetter>, rusqlite::Error> {
+    events
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?
+        .query_row([id], |row| read(row, journal))
+        .optional()
+}
+
+/// Whether there was such a dead letter.
+pub(crate) fn set_state(
+    events: &Connection,
+    id: i64,
+    state: DeadLetterState,
+    reason: Option<&str>,
+) -> Result<bool, rusqlite::Error> {
+    let changed = events
+        .prepare_cached("UPDATE dead_letters SET state = ?2, reason = coalesce(?3, reason) WHERE id = ?1")?
+        .execute((id, state.as_str(), reason))?;
+    Ok(changed > 0)
+}
+
+/// Whether there was such a dead letter.
+pub(crate) fn delete(events: &Connection, id: i64) -> Result<bool, rusqlite::Error> {
+    Ok(events.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])? > 0)
+}
+
+fn read(row: &Row<'_>, journal: JournalId) -> Result<DeadLetter, rusqlite::Error> {
+    let offset: Offset = row.get(2)?;
+    let time = Timestamp(row.get(3)?);
+    let text = |column: usize| -> Result<CompactString, rusqlite::Error> { Ok(row.get_ref(column)?.as_str()?.into()) };
+    let event = Event {
+        offset,
+        id: EventId::derive(journal, time, offset),
+        time,
+        kind: Kind::from_number(row.get(4)?).unwrap_or(Kind::Event),
+        conversation: text(5)?,
+        event_type: text(6)?,
+        channel: row.get_ref(7)?.as_str_or_null()?.map(CompactString::from),
+        body: Bytes::copy_from_slice(row.get_ref(8)?.as_str()?.as_bytes()),
+    };
+    let state = match row.get_ref(12)?.as_str()? {
+        "replay" => DeadLetterState::Replay,
+        "held" => DeadLetterState::Held,
+        _ => DeadLetterState::Dead,
+    };
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        subscription: row.get(1)?,
+        event: Arc::new(event),
+        reason: row.get(9)?,
+        attempts: row.get(10)?,
+        died: Timestamp(row.get(11)?),
+        state,
+    })
+}
