@@ -1,0 +1,257 @@
+//! The open file: what is there is compared, what is missing is appended.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+use trunkline_core::{CursorKey, Event, Offset};
+
+use super::append::{AppendFile, Change};
+use super::cursor::{CursorFile, Record};
+use crate::paths::{Identity, describe};
+
+/// A file that lines are appended to, with its cursor.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    file: AppendFile,
+    identity: Identity,
+    /// `None` for devices and pipes, which have no end to compare.
+    cursor: Option<CursorFile>,
+    key: CursorKey,
+    /// What the cursor says comes next.
+    next: Option<Offset>,
+    /// What an earlier process wrote after its last cursor and the coming events have not yet been compared with.
+    unread: Range<u64>,
+    /// Whether the cursor on disk describes the file well enough for a crash in the next write.
+    settled: bool,
+    strangers_reported: bool,
+}
+
+impl Log {
+    /// Opens or creates the file and its cursor, and finds out what the cursor does not cover.
+    pub(super) fn open(path: &Path, key: &CursorKey) -> Result<Self, String> {
+        let (file, metadata) = AppendFile::open(path).map_err(|error| describe("open", path, &error))?;
+        let end = file.end();
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+            identity: Identity::new(&metadata),
+            cursor: None,
+            key: key.clone(),
+            next: None,
+            unread: end..end,
+            settled: false,
+            strangers_reported: false,
+        };
+        if metadata.is_file() {
+            let (cursor, record) = CursorFile::open(&CursorFile::path_for(path))?;
+            log.cursor = Some(cursor);
+            log.believe(record);
+            if !log.settled {
+                log.file.finish_last_line().map_err(|error| describe("write", path, &error))?;
+            }
+        }
+        Ok(log)
+    }
+
+    /// The offset of the next event, when the cursor is that of the subscription.
+    pub(super) fn next(&self) -> Option<Offset> {
+        self.next
+    }
+
+    /// Whether this is the log for `key`, and its path still leads to this file and to its cursor.
+    pub(super) fn is_current(&self, key: &CursorKey) -> bool {
+        self.key == *key
+            && self.identity.is_at(&self.path)
+            && self.cursor.as_ref().is_none_or(|cursor| cursor.is_at(&CursorFile::path_for(&self.path)))
+    }
+
+    /// Sees to it that the lines of `events` are in the file and on the disk, and moves the cursor to `next`.
+    ///
+    /// After an error the log must be opened anew.
+    pub(super) fn append(&mut self, events: &[Arc<Event>], next: Option<Offset>) -> io::Result<()> {
+        let lines = lines(events);
+        if self.cursor.is_none() {
+            return self.file.stream(&lines);
+        }
+        self.notice_strangers()?;
+        let there = if next.is_some() { self.skip_what_is_there(&lines)? } else { self.leave_what_is_there()? };
+        let (there, missing) = lines.split_at(there);
+        if missing.is_empty() {
+            // The process that wrote them may have died before it synced them.
+            self.file.sync()?;
+        } else {
+            if next.is_some() && !self.settled {
+                self.settle(first_behind(there.len(), events))?;
+            }
+            self.file.append(missing)?;
+        }
+        self.move_cursor(next);
+        Ok(())
+    }
+
+    /// Takes over what the cursor says, as far as it can be true.
+    fn believe(&mut self, record: Option<Record>) {
+        let path = self.path.display();
+        let Some(record) = record else { return };
+        if record.key != self.key {
+            warn!(%path, "Cursor of another journal or subscription was found and is begun anew");
+            return;
+        }
+        self.next = Some(record.next);
+        if record.length <= self.file.end() {
+            self.unread = record.length..self.file.end();
+            self.settled = true;
+        } else if record.identity == self.identity {
+            warn!(%path, length = self.file.end(), recorded = record.length, "File is shorter than it was");
+        } else {
+            info!(%path, "File was rotated");
+        }
+    }
+
+    /// Takes account of what others did to the file since the last call.
+    fn notice_strangers(&mut self) -> io::Result<()> {
+        let recorded = self.file.end();
+        let change = self.file.look()?;
+        let length = self.file.end();
+        match change {
+            Change::Nothing => return Ok(()),
+            Change::Shrunk => {
+                warn!(path = %self.path.display(), length, recorded, "File is shorter than it was");
+                self.unread = length..length;
+            }
+            Change::Grown if self.strangers_reported => {}
+            Change::Grown => {
+                warn!(path = %self.path.display(), "Somebody else writes into the file");
+                self.strangers_reported = true;
+            }
+        }
+        self.settled = false;
+        self.file.finish_last_line()
+    }
+
+    /// How many bytes of `lines` are in the file already; what follows them belongs at its end.
+    fn skip_what_is_there(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            return Ok(0);
+        }
+        let length = usize::try_from(self.unread.end - self.unread.start).map_or(lines.len(), |left| left.min(lines.len()));
+        let same = self.file.count_same(self.unread.start, lines.get(..length).unwrap_or_default())?;
+        let whole = lines.iter().take(same).rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        // A line that ends too early can be completed only while nothing stands behind it.
+        if same == length && (same == whole || self.unread.end == self.file.end()) {
+            self.unread.start += length as u64;
+            return Ok(length);
+        }
+        warn!(path = %self.path.display(), at = self.unread.start, "End of the file was not what was written last; events may be repeated");
+        self.unread = self.file.end()..self.file.end();
+        self.settled = false;
+        self.file.finish_last_line()?;
+        Ok(whole)
+    }
+
+    /// A replay is written in any case, but not into the middle of a torn line.
+    fn leave_what_is_there(&mut self) -> io::Result<usize> {
+        if !self.unread.is_empty() {
+            self.file.finish_last_line()?;
+        }
+        Ok(0)
+    }
+
+    /// Puts the cursor at the end of the file and on the disk, with the directory that names both files: a power cut must
+    /// not leave lines behind that no cursor accounts for.
+    fn settle(&mut self, next: Offset) -> io::Result<()> {
+        if let Some(cursor) = &self.cursor {
+            cursor.write(&self.record(next))?;
+            cursor.sync()?;
+            let directory = self.path.parent().filter(|directory| !directory.as_os_str().is_empty());
+            // Where the directory may be written but not read, its entries are safe a little later.
+            if let Err(error) = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()) {
+                warn!(%error, path = %self.path.display(), "Directory was not synced");
+            }
+            self.settled = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the cursor after a batch. The lines are safe by now, so a failure only makes the next start compare more.
+    fn move_cursor(&mut self, next: Option<Offset>) {
+        // A replay lengthens the file and leaves the cursor where it is; as long as something is to be compared, the
+        // length must stay in front of it.
+        let Some(next) = next.or(self.next.filter(|_| self.settled && self.unread.is_empty())) else { return };
+        self.next = Some(next);
+        let Some(cursor) = &self.cursor else { return };
+        if let Err(error) = cursor.write(&self.record(next)) {
+            warn!(%error, path = %self.path.display(), "Cursor file was not written");
+        }
+    }
+
+    fn record(&self, next: Offset) -> Record {
+        let length = if self.unread.is_empty() { self.file.end() } else { self.unread.start };
+        Record { key: self.key.clone(), next, identity: self.identity, length }
+    }
+}
+
+fn lines(events: &[Arc<Event>]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
+    for event in events {
+        lines.extend_from_slice(&event.body);
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// The offset of the first of `events` whose line is not complete in `length` bytes.
+fn first_behind(length: usize, events: &[Arc<Event>]) -> Offset {
+    let mut end = 0;
+    let is_behind = |event: &&Arc<Event>| {
+        end += event.body.len() + 1;
+        end > length
+    };
+    events.iter().find(is_behind).map_or(0, |event| event.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+
+    use super::*;
+
+    fn event(offset: Offset) -> Arc<Event> {
+        Arc::new(Event {
+            offset,
+            id: EventId::derive(JournalId::random(), Timestamp(1), offset),
+            time: Timestamp(1),
+            kind: Kind::Event,
+            conversation: "u".into(),
+            event_type: "restart".into(),
+            channel: None,
+            body: format!("{{\"sender_id\": \"u\", \"event\": \"restart\", \"timestamp\": {offset}}}").into(),
+        })
+    }
+
+    #[test]
+    fn a_crash_at_any_byte_of_the_very_first_write_doubles_nothing() {
+        let events = [event(7), event(8)];
+        let expected = lines(&events);
+        for length in 0..=expected.len() {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("log");
+            let key = CursorKey { journal: JournalId::random(), subscription: "s".into() };
+            let mut log = Log::open(&path, &key).expect("a log");
+            log.file = AppendFile::read_only(&path).expect("a file that cannot be written");
+            log.append(&events, Some(9)).expect_err("no write");
+            drop(log);
+            std::fs::write(&path, &expected[..length]).expect("what reached the disk");
+
+            let mut log = Log::open(&path, &key).expect("a log");
+            assert_eq!(log.next(), Some(7));
+            log.append(&events, Some(9)).expect("a write");
+            assert_eq!(std::fs::read(&path).expect("the file"), expected, "crash at {length}");
+        }
+    }
+}

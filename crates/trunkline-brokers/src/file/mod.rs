@@ -1,0 +1,27 @@
+//! Broker `file`: Rasa's line format, one JSON document and a line feed per event.
+//!
+//! `Delivered` means that the line is written and synced to disk (`fdatasync`).
+//!
+//! What makes a redelivery harmless: beside `<path>` lies `<path>.cursor`, one line that says which event comes next and
+//! how long the file was then. It is written after the lines are synced and is not synced itself, so it may be older than
+//! the file, never newer. What the file holds beyond that length was therefore written by us after the last cursor, and
+//! must begin with the lines of the events that come next. Those are compared byte by byte; what is there is skipped, a
+//! torn last line is completed, and only the rest is written. So each event stands in the file exactly once across
+//! `kill -9` and power cuts.
+//!
+//! It is at least once, with a warning in the log, when somebody else writes into the file or cuts it while a crash
+//! happens, when the cursor file is lost, and when the file is rotated between a crash and the next start.
+//!
+//! Other programs may rename or remove the file at any time: each call looks whether the path still leads to the open
+//! file and otherwise goes on in a new one, so no signal is needed after a rotation. A failed write is cut back, so a full
+//! disk leaves no half line. A path to a device or pipe, such as `/dev/stdout`, has no cursor and no promise: there
+//! `Delivered` means written.
+
+mod append;
+mod broker;
+mod cursor;
+mod log;
+mod settings;
+
+pub use broker::FileBroker;
+pub use settings::file_from_section;

@@ -1,0 +1,24 @@
+//! Light broker adapters, one module each, and the table of every broker that Trunkline knows.
+//!
+//! An adapter translates and sends; batching, retry, order across calls and dead letters belong to the delivery that
+//! calls it. The adapters know nothing of each other. Each says in its module what `Delivered` means and what makes a
+//! redelivery harmless:
+//!
+//! | type | `Delivered` means | a redelivery is harmless because |
+//! | --- | --- | --- |
+//! | [`file`](mod@file) | the lines are synced to disk | the end of the file is compared with the events before anything is written |
+//! | [`sql`](mod@sql) | the rows are committed | the cursor is committed with them |
+//!
+//! Building one from its section of `endpoints.yml` touches nothing outside the process; the first call connects.
+
+mod blocking;
+mod endpoint;
+pub mod file;
+mod job;
+mod paths;
+pub mod sql;
+mod table;
+
+pub use file::{FileBroker, file_from_section};
+pub use sql::{SqlBroker, sql_from_section};
+pub use table::{BROKERS, BrokerSpec, Build, DEFAULT_KIND, UnknownKind, find};

@@ -1,0 +1,20 @@
+//! Broker `sql`: Rasa's table `events(id, sender_id, data)`. The dialect built in is SQLite.
+//!
+//! `Delivered` means that the row is committed and synced to disk.
+//!
+//! What makes a redelivery harmless: the cursor of the subscription stands in a table of ours in the same database,
+//! `trunkline_cursors`, and moves in the transaction that inserts the rows. Either both are there or neither, so each
+//! event is in the table exactly once across `kill -9` and power cuts. A replay inserts and does not move the cursor.
+//!
+//! A row that the table refuses, through a constraint or trigger that somebody added, is rejected alone; its neighbours
+//! and the cursor are committed. A database that is locked, full or missing means "try again". A table `events` of
+//! another shape, such as that of Rasa's SQL tracker store, is never written to.
+
+mod broker;
+mod database;
+mod schema;
+mod settings;
+
+pub use broker::SqlBroker;
+pub use database::Location;
+pub use settings::sql_from_section;

@@ -1,0 +1,72 @@
+//! Events, batches, and a delivery that is as simple as can be.
+
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{Batch, Broker, CursorKey, Event, EventId, JournalId, Kind, NewEvent, Offset, Outcome, Timestamp};
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+pub(crate) fn key() -> CursorKey {
+    CursorKey { journal: JournalId::random(), subscription: "brokers/0".into() }
+}
+
+/// An event of `conversation` whose text is `text`, laid out as the journal holds it.
+pub(crate) fn event(offset: Offset, conversation: &str, text: &str) -> Arc<Event> {
+    let text = serde_json::json!({"event": "user", "timestamp": offset, "text": text}).to_string();
+    let document = json::lay_out(text.as_bytes(), Layout::Dumps).unwrap();
+    let new = NewEvent::from_document(&document, Some(conversation), 1.0).unwrap();
+    Arc::new(Event {
+        offset,
+        id: EventId::derive(JournalId::random(), Timestamp(1), offset),
+        time: Timestamp(1),
+        kind: Kind::Event,
+        conversation: new.conversation,
+        event_type: new.event_type,
+        channel: None,
+        body: new.body,
+    })
+}
+
+/// A journal of `count` events from offset 1, some offsets being left out as by a filter.
+pub(crate) fn journal(count: u64) -> Vec<Arc<Event>> {
+    (1..=count)
+        .map(|number| event(number * 3 - number % 2, &format!("user{}", number % 3), &format!("Hallo\n№ {number}")))
+        .collect()
+}
+
+pub(crate) fn batch(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
+    let next = events.last().map(|event| event.offset + 1);
+    Batch { events: events.to_vec(), cursor: cursor.clone(), next }
+}
+
+pub(crate) fn replay(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
+    Batch { next: None, ..batch(events, cursor) }
+}
+
+/// What a file broker makes of `events`.
+pub(crate) fn lines(events: &[Arc<Event>]) -> Vec<u8> {
+    events.iter().flat_map(|event| [event.body_str(), "\n"].concat().into_bytes()).collect()
+}
+
+/// Publishes and demands that all of it is delivered.
+pub(crate) async fn deliver(broker: &dyn Broker, batch: &Batch) {
+    let outcomes = broker.publish(batch).await;
+    assert_eq!(outcomes, Outcome::Delivered.all(batch.events.len()));
+}
+
+/// The part of `journal` that comes next, by the broker's own cursor.
+pub(crate) async fn rest<'a>(broker: &dyn Broker, journal: &'a [Arc<Event>], key: &CursorKey) -> &'a [Arc<Event>] {
+    let next = broker.position(key).await.unwrap().unwrap_or(0);
+    &journal[journal.partition_point(|event| event.offset < next)..]
+}
+
+pub(crate) fn reason(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Delivered => "",
+        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason,
+    }
+}

@@ -1,0 +1,279 @@
+//! The SQL broker: what stands in the table, and what happens when the table or the database is in the way.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use trunkline_brokers::SqlBroker;
+use trunkline_brokers::sql::Location;
+use trunkline_core::{Broker, Outcome};
+
+use crate::common::{batch, deliver, event, journal, key, reason, replay, rest};
+
+fn broker(path: &Path) -> SqlBroker {
+    SqlBroker::sqlite(Location::File(path.to_owned()))
+}
+
+fn rows(path: &Path) -> Vec<(i64, String, String)> {
+    let connection = Connection::open(path).unwrap();
+    let mut statement = connection.prepare("SELECT id, sender_id, data FROM events ORDER BY id").unwrap();
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn texts(path: &Path) -> Vec<String> {
+    rows(path).into_iter().map(|(_, _, data)| data).collect()
+}
+
+fn bodies(events: &[std::sync::Arc<trunkline_core::Event>]) -> Vec<String> {
+    events.iter().map(|event| event.body_str().to_owned()).collect()
+}
+
+fn execute(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+fn pragma(path: &Path, name: &str) -> String {
+    Connection::open(path).unwrap().pragma_query_value(None, name, |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn rows_have_the_columns_of_the_original_and_stand_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(7));
+    for events in journal.chunks(3) {
+        deliver(&broker, &batch(events, &key)).await;
+    }
+    broker.close().await;
+    let expected: Vec<_> =
+        (1..).zip(&journal).map(|(id, event)| (id, event.conversation.to_string(), event.body_str().to_owned())).collect();
+    assert_eq!(rows(&path), expected);
+    assert_eq!(pragma(&path, "journal_mode"), "wal");
+}
+
+#[tokio::test]
+async fn a_database_of_the_original_is_used_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    // As SQLAlchemy creates it.
+    execute(
+        &path,
+        "CREATE TABLE events (\n\tid INTEGER NOT NULL, \n\tsender_id VARCHAR(255), \n\tdata TEXT, \n\tPRIMARY KEY (id)\n);
+         INSERT INTO events (sender_id, data) VALUES ('old', '{}');",
+    );
+    let (broker, key, journal) = (broker(&path), key(), journal(2));
+    assert_eq!(broker.is_ready().await, Ok(()));
+    deliver(&broker, &batch(&journal, &key)).await;
+    broker.close().await;
+    assert_eq!(texts(&path), [&["{}".to_owned()], bodies(&journal).as_slice()].concat());
+    assert_eq!(pragma(&path, "journal_mode"), "delete");
+}
+
+#[tokio::test]
+async fn columns_that_can_be_left_out_are_welcome() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    execute(
+        &path,
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id VARCHAR(255), data TEXT, note TEXT,
+         seen TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    );
+    let journal = journal(2);
+    deliver(&broker(&path), &batch(&journal, &key())).await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn the_table_of_rasas_tracker_store_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rasa.db");
+    execute(
+        &path,
+        "CREATE TABLE events (id INTEGER NOT NULL PRIMARY KEY, sender_id VARCHAR(255) NOT NULL, type_name VARCHAR(255) NOT NULL,
+         timestamp FLOAT, intent_name VARCHAR(255), action_name VARCHAR(255), data TEXT)",
+    );
+    let (broker, key) = (broker(&path), key());
+    let outcomes = broker.publish(&batch(&journal(2), &key)).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry { .. })));
+    assert_eq!(
+        reason(&outcomes[0]),
+        format!(
+            "the database `{}` cannot be used: the table found is events (id INTEGER PRIMARY KEY, sender_id VARCHAR(255) NOT NULL, \
+             type_name VARCHAR(255) NOT NULL, timestamp FLOAT, intent_name VARCHAR(255), action_name VARCHAR(255), data TEXT), \
+             expected is events (id INTEGER PRIMARY KEY, sender_id VARCHAR(255), data TEXT); Rasa's SQL tracker store has a table \
+             of the same name, so give the event broker a database of its own",
+            path.display()
+        )
+    );
+    assert_eq!(broker.is_ready().await.unwrap_err(), reason(&outcomes[0]));
+    let connection = Connection::open(&path).unwrap();
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
+async fn views_and_tables_without_an_automatic_id_are_refused() {
+    for (sql, expected) in [
+        ("CREATE VIEW events AS SELECT 1 AS id, 'u' AS sender_id, '{}' AS data", "`events` is a view"),
+        ("CREATE TABLE events (id TEXT PRIMARY KEY, sender_id TEXT, data TEXT)", "id TEXT PRIMARY KEY"),
+        ("CREATE TABLE events (id INTEGER PRIMARY KEY, data TEXT)", "(id INTEGER PRIMARY KEY, data TEXT), expected"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.db");
+        execute(&path, sql);
+        let outcomes = broker(&path).publish(&batch(&journal(1), &key())).await;
+        assert!(reason(&outcomes[0]).contains(expected), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_the_table_refuses_is_rejected_alone() {
+    for on_failure in ["ABORT", "ROLLBACK", "FAIL"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.db");
+        let (broker, key) = (broker(&path), key());
+        let journal: Vec<_> = (1..=6).map(|offset| event(offset, if offset % 3 == 2 { "poison" } else { "u" }, "x")).collect();
+        assert_eq!(broker.position(&key).await, Ok(None));
+        execute(
+            &path,
+            &format!(
+                "CREATE TRIGGER choosy BEFORE INSERT ON events WHEN new.sender_id = 'poison'
+                 BEGIN SELECT RAISE({on_failure}, 'not this one'); END"
+            ),
+        );
+        let outcomes = broker.publish(&batch(&journal, &key)).await;
+        for (outcome, event) in outcomes.iter().zip(&journal) {
+            if event.conversation == "poison" {
+                let expected = "the table `events` refused the row: not this one";
+                assert_eq!(*outcome, Outcome::Reject { reason: expected.to_owned() });
+            } else {
+                assert_eq!(*outcome, Outcome::Delivered);
+            }
+        }
+        assert_eq!(broker.position(&key).await, Ok(Some(7)), "{on_failure}");
+        broker.close().await;
+        let expected: Vec<_> = journal.iter().filter(|event| event.conversation != "poison").cloned().collect();
+        assert_eq!(texts(&path), bodies(&expected), "{on_failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_locked_database_means_try_again_and_later_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(4));
+    deliver(&broker, &batch(&journal[..2], &key)).await;
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let outcomes = broker.publish(&batch(&journal[2..], &key)).await;
+    let expected = format!("the database `{}` is locked by another process", path.display());
+    assert_eq!(outcomes, Outcome::retry(&expected).all(2));
+    assert_eq!(broker.is_ready().await, Err(expected));
+    other.execute_batch("ROLLBACK").unwrap();
+    deliver(&broker, &batch(&journal[2..], &key)).await;
+    broker.close().await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn a_replay_is_inserted_and_leaves_the_cursor_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(4));
+    deliver(&broker, &batch(&journal, &key)).await;
+    deliver(&broker, &replay(&journal[..1], &key)).await;
+    assert_eq!(broker.position(&key).await, Ok(Some(journal[3].offset + 1)));
+    broker.close().await;
+    assert_eq!(texts(&path), [bodies(&journal), bodies(&journal[..1])].concat());
+}
+
+#[tokio::test]
+async fn events_of_a_call_that_was_given_up_are_not_inserted_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(6));
+    let first = batch(&journal[..4], &key);
+    tokio::select! {
+        biased;
+        _ = broker.publish(&first) => panic!("no database is that fast"),
+        () = std::future::ready(()) => {}
+    }
+    deliver(&broker, &batch(&journal, &key)).await;
+    broker.close().await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn a_row_refused_in_a_call_that_was_given_up_is_rejected_when_it_comes_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key) = (broker(&path), key());
+    let journal: Vec<_> = ["u", "poison", "u", "poison"].iter().zip(1..).map(|(who, offset)| event(offset, who, "x")).collect();
+    assert_eq!(broker.position(&key).await, Ok(None));
+    execute(
+        &path,
+        "CREATE TRIGGER choosy BEFORE INSERT ON events WHEN new.sender_id = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    let first = batch(&journal[..3], &key);
+    tokio::select! {
+        biased;
+        _ = broker.publish(&first) => panic!("no database is that fast"),
+        () = std::future::ready(()) => {}
+    }
+    let outcomes = broker.publish(&batch(&journal, &key)).await;
+    let rejected: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Reject { .. })).collect();
+    assert_eq!(rejected, [false, true, false, true]);
+    broker.close().await;
+    assert_eq!(texts(&path), bodies(&[journal[0].clone(), journal[2].clone()]));
+}
+
+#[tokio::test]
+async fn subscriptions_and_journals_have_cursors_of_their_own() {
+    let broker = SqlBroker::sqlite(Location::Memory);
+    let (first, journal) = (key(), journal(4));
+    let second = trunkline_core::CursorKey { subscription: "other".into(), ..first.clone() };
+    deliver(&broker, &batch(&journal[..1], &first)).await;
+    deliver(&broker, &batch(&journal[..3], &second)).await;
+    assert_eq!(broker.position(&first).await, Ok(Some(journal[0].offset + 1)));
+    assert_eq!(broker.position(&second).await, Ok(Some(journal[2].offset + 1)));
+    assert_eq!(broker.position(&key()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_database_that_was_moved_away_is_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(4));
+    deliver(&broker, &batch(&journal[..2], &key)).await;
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        std::fs::rename(directory.path().join(name), directory.path().join(format!("old-{name}"))).unwrap();
+    }
+    deliver(&broker, &batch(&journal[2..], &key)).await;
+    broker.close().await;
+    assert_eq!(texts(&path), bodies(&journal[2..]));
+}
+
+#[tokio::test]
+async fn what_is_no_database_or_has_no_directory_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gone").join("events.db");
+    let missing = broker(&path);
+    let expected = format!("the directory `{}` does not exist", directory.path().join("gone").display());
+    assert!(missing.is_ready().await.unwrap_err().contains(&expected));
+    let outcomes = missing.publish(&batch(&journal(1), &key())).await;
+    assert!(reason(&outcomes[0]).contains(&expected), "{outcomes:?}");
+
+    let path = directory.path().join("events.db");
+    std::fs::write(&path, "this is a text and no database, and it is long enough to be seen as one".repeat(20)).unwrap();
+    let outcomes = broker(&path).publish(&batch(&journal(1), &key())).await;
+    assert!(reason(&outcomes[0]).contains("file is not a database"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn asking_whether_it_is_ready_creates_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(&directory.path().join("events.db"));
+    assert_eq!(broker.is_ready().await, Ok(()));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(rest(&broker, &journal(2), &key()).await.len(), 2);
+}
