@@ -19,23 +19,23 @@ use trunkline_core::{BotMessage, UserMessage};
 pub use body::{BodyError, BodyLimits, read_body};
 pub use problem::Problem;
 pub use rest::Rest;
-pub use table::{CHANNELS, ChannelSpec, find};
+pub use table::{BuildFn, CHANNELS, ChannelSpec, find};
 
 /// Where people write.
 pub trait InputChannel: Send + Sync {
-    /// The name in `credentials.yml`; its routes are mounted at `/webhooks/<name>`.
+    /// The name in `credentials.yml`.
     fn name(&self) -> &'static str;
 
-    /// The routes, relative to the mount point.
-    fn routes(&self, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router;
+    /// The routes, below `mount`, which is `/webhooks/<name>`.
+    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router;
 }
 
 /// Takes messages from people.
 #[async_trait]
 pub trait Inbox: Send + Sync {
     /// Records a message; when this answers, it is durable. A message with the `identity` of an earlier one is not recorded
-    /// again, and is answered with the replies to the first.
-    async fn receive(&self, message: UserMessage, identity: Option<String>) -> Result<Replies, InboxError>;
+    /// again, and is answered with the replies to the first. `stream`: each reply is wanted as soon as it is said.
+    async fn receive(&self, message: UserMessage, identity: Option<String>, stream: bool) -> Result<Replies, InboxError>;
 }
 
 /// What the assistant says to one message, as it comes; it ends with the turn. Dropping it stops nothing: what is said is

@@ -38,11 +38,12 @@ impl InputChannel for Rest {
         "rest"
     }
 
-    fn routes(&self, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router {
+    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router {
         Router::new()
-            .route("/", get(health))
-            .route("/webhook", post(receive))
-            .route("/webhook/", post(receive))
+            .route(mount, get(health))
+            .route(&format!("{mount}/"), get(health))
+            .route(&format!("{mount}/webhook"), post(receive))
+            .route(&format!("{mount}/webhook/"), post(receive))
             .with_state(Context { inbox, limits })
     }
 }
@@ -67,8 +68,9 @@ async fn receive(State(context): State<Context>, request: Request) -> Result<Res
     let identity =
         identity(headers, &message.sender_id).map_err(|reason| Problem::new(StatusCode::BAD_REQUEST, reason, headers))?;
     let recipient = message.sender_id.clone();
-    let replies = context.inbox.receive(message, identity).await.map_err(|error| Problem::from((error, headers)))?;
-    if wants_stream(parts.uri.query().unwrap_or_default()) {
+    let stream_wanted = wants_stream(parts.uri.query().unwrap_or_default());
+    let replies = context.inbox.receive(message, identity, stream_wanted).await.map_err(|error| Problem::from((error, headers)))?;
+    if stream_wanted {
         Ok(stream(replies, recipient))
     } else {
         Ok(json_response(collect(replies, &recipient).await))
@@ -160,7 +162,7 @@ mod tests {
 
     #[async_trait]
     impl Inbox for Mirror {
-        async fn receive(&self, message: UserMessage, identity: Option<String>) -> Result<Replies, InboxError> {
+        async fn receive(&self, message: UserMessage, identity: Option<String>, _stream: bool) -> Result<Replies, InboxError> {
             let text = message.text.clone().unwrap_or_default();
             self.taken.lock().unwrap().push((message, identity));
             if text == "full" {
@@ -179,7 +181,7 @@ mod tests {
         request: axum::http::request::Builder,
         body: impl Into<Body>,
     ) -> (StatusCode, HeaderMap, String) {
-        let routes = Rest.routes(Arc::clone(mirror) as Arc<dyn Inbox>, BodyLimits { bytes: 300, ..BodyLimits::default() });
+        let routes = Rest.routes("/rest", Arc::clone(mirror) as Arc<dyn Inbox>, BodyLimits { bytes: 300, ..BodyLimits::default() });
         let response = routes.oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_body(response.into_body(), BodyLimits::default()).await.unwrap();
@@ -187,7 +189,7 @@ mod tests {
     }
 
     async fn post(mirror: &Arc<Mirror>, body: &str) -> (StatusCode, HeaderMap, String) {
-        let request = Request::post("/webhook").header("content-type", "application/json");
+        let request = Request::post("/rest/webhook").header("content-type", "application/json");
         send(mirror, request, body.to_owned()).await
     }
 
@@ -210,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn streams_lines_of_json_when_asked_to() {
         let mirror = Arc::default();
-        for uri in ["/webhook?stream=true", "/webhook/?token=x&stream=TRUE"] {
+        for uri in ["/rest/webhook?stream=true", "/rest/webhook/?token=x&stream=TRUE"] {
             let (status, headers, body) = send(&mirror, Request::post(uri), r#"{"sender":"u1","message":"/a"}"#).await;
             assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &"text/event-stream".parse().unwrap()));
             assert_eq!(
@@ -219,7 +221,7 @@ mod tests {
                  {\"recipient_id\": \"u1\", \"text\": \"one\"}\n{\"recipient_id\": \"u1\", \"text\": \"two\"}\n"
             );
         }
-        let (_, headers, _) = send(&mirror, Request::post("/webhook?stream=1"), r#"{"message":"/a"}"#).await;
+        let (_, headers, _) = send(&mirror, Request::post("/rest/webhook?stream=1"), r#"{"message":"/a"}"#).await;
         assert_eq!(headers["content-type"], "application/json");
     }
 
@@ -267,10 +269,10 @@ mod tests {
             assert_eq!((found.as_u16(), &headers["content-type"]), (status, &"application/json".parse().unwrap()), "{body}");
             assert!(answer.starts_with("{\"description\":\"") && answer.contains(&format!("\"status\":{status},")), "{answer}");
         }
-        let page = send(&mirror, Request::post("/webhook").header("accept", "text/html, application/json"), "{").await;
+        let page = send(&mirror, Request::post("/rest/webhook").header("accept", "text/html, application/json"), "{").await;
         assert_eq!((page.0.as_u16(), &page.1["content-type"]), (400, &"text/html; charset=utf-8".parse().unwrap()));
-        assert!(send(&mirror, Request::post("/webhook"), vec![0xff, 0xfe]).await.0.is_client_error());
-        assert_eq!(send(&mirror, Request::get("/webhook"), "").await.0, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(send(&mirror, Request::post("/rest/webhook"), vec![0xff, 0xfe]).await.0.is_client_error());
+        assert_eq!(send(&mirror, Request::get("/rest/webhook"), "").await.0, StatusCode::METHOD_NOT_ALLOWED);
         assert!(mirror.taken.lock().unwrap().is_empty());
     }
 
@@ -284,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn an_idempotency_key_identifies_the_message_within_its_conversation() {
         let mirror = Arc::default();
-        let request = || Request::post("/webhook").header("content-type", "application/json");
+        let request = || Request::post("/rest/webhook").header("content-type", "application/json");
         send(&mirror, request().header("idempotency-key", "k-1"), r#"{"sender":"u1","message":"x"}"#).await;
         assert_eq!(mirror.taken.lock().unwrap().pop().unwrap().1.as_deref(), Some("rest:u1:k-1"));
         let (status, ..) = send(&mirror, request().header("idempotency-key", "k".repeat(256)), r#"{"message":"x"}"#).await;
@@ -293,6 +295,8 @@ mod tests {
 
     #[tokio::test]
     async fn health_is_ok() {
-        assert_eq!(send(&Arc::default(), Request::get("/"), "").await.2, r#"{"status":"ok"}"#);
+        for path in ["/rest", "/rest/"] {
+            assert_eq!(send(&Arc::default(), Request::get(path), "").await.2, r#"{"status":"ok"}"#);
+        }
     }
 }

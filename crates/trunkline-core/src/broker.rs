@@ -34,6 +34,25 @@ pub trait Broker: Send + Sync {
     async fn close(&self) {}
 }
 
+#[async_trait]
+impl<B: Broker + ?Sized> Broker for Arc<B> {
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+        (**self).publish(batch).await
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        (**self).is_ready().await
+    }
+
+    async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
+        (**self).position(cursor).await
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
+    }
+}
+
 /// The events of one call, and where the subscription stands once they are all delivered.
 #[derive(Debug)]
 pub struct Batch {

@@ -26,8 +26,9 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) settled: Vec<(Owed, Settled)>,
-    /// Whether the receiver answered anything but "try again".
-    pub(crate) answered: bool,
+    /// Whether the receiver answered anything but "try again", or showed that an event was at fault and not itself; `None` when
+    /// it was not asked.
+    pub(crate) answered: Option<bool>,
     /// The longest wait that it asked for.
     pub(crate) after: Option<Duration>,
     /// What it gave as a reason for the first failure.
@@ -57,7 +58,7 @@ impl Attempt {
         }
         let mut finished = Finished {
             settled: gone.into_iter().map(|owed| (owed, Settled::Done)).collect(),
-            answered: true,
+            answered: None,
             after: None,
             reason: None,
         };
@@ -66,14 +67,15 @@ impl Attempt {
             return finished;
         }
         let outcomes = self.call(&present, events).await;
-        finished.answered = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Retry { .. }));
+        let answered = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Retry { .. }));
         finished.after =
             outcomes.iter().filter_map(|outcome| if let Outcome::Retry { after, .. } = outcome { *after } else { None }).max();
         finished.reason = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Delivered => None,
             Outcome::Retry { reason, .. } | Outcome::Reject { reason } => Some(reason.clone()),
         });
-        self.settle(present, outcomes, &mut finished.settled).await;
+        let is_exhausted = self.settle(present, outcomes, &mut finished.settled).await;
+        finished.answered = Some(answered || is_exhausted);
         finished
     }
 
@@ -88,7 +90,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// Calls the receiver; a panic and a call that takes too long are failures like others.
+    /// Calls the receiver; what is no answer at all means to try again.
     async fn call(&self, owed: &[Owed], events: Vec<Arc<Event>>) -> Vec<Outcome> {
         let count = events.len();
         let moves_cursor = self.subscription.lanes == LaneMode::One && owed.iter().all(|owed| owed.letter.is_none());
@@ -96,13 +98,9 @@ impl Attempt {
         let batch = Batch { events, cursor: self.cursor.clone(), next };
         let limit = self.subscription.retry.timeout;
         let started = Instant::now();
-        let result = timeout(limit, AssertUnwindSafe(self.receiver.deliver(&batch)).catch_unwind()).await;
+        let result = guard(limit, async { self.receiver.deliver(&batch).await }).await;
         self.counts.seconds.observe(started.elapsed().as_secs_f64());
-        let mut outcomes = match result {
-            Ok(Ok(outcomes)) => outcomes,
-            Ok(Err(_)) => Outcome::retry("the adapter panicked; this is a bug, its backtrace is in the log").all(count),
-            Err(_) => Outcome::retry(format!("no answer within {} s", limit.as_secs_f32())).all(count),
-        };
+        let mut outcomes = result.unwrap_or_else(|reason| Outcome::retry(reason).all(count));
         outcomes.resize(count, Outcome::retry("the adapter gave no outcome for the event"));
         outcomes
     }
@@ -111,11 +109,12 @@ impl Attempt {
     fn postpone(&self, batch: Vec<Owed>, reason: &str) -> Finished {
         let at = Instant::now() + self.subscription.retry.backoff.initial;
         let settled = batch.into_iter().map(|owed| (owed, Settled::Again(at))).collect();
-        Finished { settled, answered: false, after: None, reason: Some(reason.to_owned()) }
+        Finished { settled, answered: None, after: None, reason: Some(reason.to_owned()) }
     }
 
-    async fn settle(&self, present: Vec<Owed>, outcomes: Vec<Outcome>, settled: &mut Vec<(Owed, Settled)>) {
-        let mut failed_lanes = Vec::new();
+    /// Acts on the outcomes, and tells whether an event was given up.
+    async fn settle(&self, present: Vec<Owed>, outcomes: Vec<Outcome>, settled: &mut Vec<(Owed, Settled)>) -> bool {
+        let (mut failed_lanes, is_alone, mut is_exhausted) = (Vec::new(), present.len() == 1, false);
         for (mut owed, outcome) in present.into_iter().zip(outcomes) {
             let verdict = match outcome {
                 Outcome::Delivered => Verdict::Delivered,
@@ -129,18 +128,26 @@ impl Attempt {
                             owed.since = self.journal.clock().now().0;
                         }
                     }
-                    if self.is_exhausted(&owed).await { Verdict::Dead(reason) } else { Verdict::Again(after, reason) }
+                    // Among others it may have failed for one of them; next time it is alone.
+                    if is_alone && self.is_exhausted(&owed).await {
+                        is_exhausted = true;
+                        Verdict::Dead(reason)
+                    } else {
+                        Verdict::Again(after, reason)
+                    }
                 }
             };
             let result = self.conclude(&mut owed, verdict).await;
             settled.push((owed, result));
         }
+        is_exhausted
     }
 
     /// Whether it was tried often enough, and the receiver is ready, so that the event must be at fault.
     async fn is_exhausted(&self, owed: &Owed) -> bool {
-        let most = self.subscription.retry.max_attempts;
-        most.is_some_and(|most| owed.attempts >= most) && self.receiver.is_ready().await.is_ok()
+        let retry = &self.subscription.retry;
+        retry.max_attempts.is_some_and(|most| owed.attempts >= most)
+            && guard(retry.timeout, async { self.receiver.is_ready().await }).await.flatten().is_ok()
     }
 
     async fn conclude(&self, owed: &mut Owed, verdict: Verdict) -> Settled {
@@ -176,7 +183,10 @@ impl Attempt {
             attempts = owed.attempts, reason, "Event became a dead letter"
         );
         let number = if let Some(letter) = owed.letter {
-            self.journal.set_dead_letter(letter, state, Some(reason)).await?;
+            if !self.journal.set_dead_letter(letter, state, Some(reason)).await? {
+                // It was dropped in the meantime.
+                return Ok(Settled::Done);
+            }
             letter
         } else {
             let (subscription, event) = (self.subscription.name.clone(), Arc::clone(event));
@@ -185,5 +195,14 @@ impl Attempt {
         };
         self.counts.dead.inc();
         Ok(if holds { Settled::Held(number) } else { Settled::Done })
+    }
+}
+
+/// Waits for the receiver; a panic and a call that takes too long are failures like others.
+pub(crate) async fn guard<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, String> {
+    match timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err("the adapter panicked; this is a bug, its backtrace is in the log".to_owned()),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
     }
 }

@@ -1,19 +1,20 @@
 //! The loop of a subscription: read, take, deliver, settle, remember.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use trunkline_core::{CursorKey, Offset};
-use trunkline_journal::{DeadLetterState, Journal, Limits, Progress, ReadError, Unavailable};
+use trunkline_core::{CursorKey, EventId, Offset};
+use trunkline_journal::{DeadLetter, DeadLetterState, Journal, Limits, Progress, ReadError, Unavailable};
 
-use crate::attempt::{Attempt, Finished};
+use crate::attempt::{Attempt, Finished, guard};
 use crate::breaker::{Breaker, Permission};
-use crate::lanes::Lanes;
-use crate::{BatchLimits, Metrics, OnExhausted, Receiver, Start, Subscription};
+use crate::lanes::{Lanes, Settled};
+use crate::{BatchLimits, LaneMode, Metrics, OnExhausted, Receiver, Start, Subscription};
 
 /// How far the stored cursor may be behind the deliveries; what is delivered within it is delivered again after a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ pub struct Report {
     pub owed: usize,
     /// Whether the receiver is held to be down as a whole.
     pub is_down: bool,
-    /// What the receiver gave as a reason for its last failure, until it succeeds.
+    /// What the receiver gave as a reason for its last failure, until it succeeds; or why the journal cannot be read.
     pub problem: Option<String>,
 }
 
@@ -86,9 +87,8 @@ pub fn start(
     let (name, wake, report) = (subscription.name.clone(), Arc::new(Notify::new()), Arc::default());
     let cursor = CursorKey { journal: journal.id(), subscription: name.as_str().into() };
     let counts = metrics.of(&name);
-    let per_lane = if subscription.retry.on_exhausted == OnExhausted::Hold { 1 } else { usize::MAX };
     let dispatcher = Dispatcher {
-        lanes: Lanes::new(subscription.lanes, per_lane, 1),
+        lanes: empty_lanes(&subscription),
         breaker: Breaker::new(subscription.retry.backoff),
         head: journal.watch(),
         tasks: JoinSet::new(),
@@ -97,6 +97,9 @@ pub fn start(
         saving: false,
         saved: Progress::default(),
         problem: None,
+        unreadable: None,
+        look_at: None,
+        buried: HashSet::new(),
         wake: Arc::clone(&wake),
         report: Arc::clone(&report),
         shutdown,
@@ -119,14 +122,25 @@ struct Dispatcher {
     saving: bool,
     saved: Progress,
     problem: Option<String>,
+    /// Why the journal could not be read, and when to try again.
+    unreadable: Option<(Instant, String)>,
+    /// When to look at the dead letters again, after they could not be read.
+    look_at: Option<Instant>,
+    /// Events above the stored cursor that are dead letters already: an earlier process recorded them and then ended.
+    buried: HashSet<EventId>,
     wake: Arc<Notify>,
     report: Arc<Mutex<Report>>,
     shutdown: Shutdown,
 }
 
+fn empty_lanes(subscription: &Subscription) -> Lanes {
+    let per_lane = if subscription.retry.on_exhausted == OnExhausted::Hold { 1 } else { usize::MAX };
+    Lanes::new(subscription.lanes, per_lane, 1)
+}
+
 /// A task that ended.
 enum Done {
-    Batch(Finished),
+    Batch { finished: Finished, is_probe: bool },
     Saved(Progress, Result<(), Unavailable>),
 }
 
@@ -137,37 +151,45 @@ enum Happened {
     Moved,
     DeadLetters,
     Drain,
-    Force,
 }
 
 impl Dispatcher {
     async fn run(mut self) {
         let force = self.shutdown.force.clone();
         tokio::select! {
-            () = force.cancelled() => return,
-            started = self.begin() => if !started { return },
+            biased;
+            () = force.cancelled() => {}
+            () = self.work() => {}
+        }
+    }
+
+    /// Until it is drained.
+    async fn work(&mut self) {
+        if !self.begin().await {
+            return self.attempt.receiver.close().await;
         }
         let mut draining = false;
         loop {
             if !draining {
                 self.lanes.wake(Instant::now());
+                if self.look_at.take_if(|at| *at <= Instant::now()).is_some() {
+                    self.look_at_dead_letters().await;
+                }
                 self.fill().await;
                 self.dispatch();
             }
             self.publish_report();
             if draining && self.under_way == 0 {
-                break;
+                return self.end().await;
             }
             match self.next(draining).await {
-                Happened::Done(Done::Batch(finished)) => self.finished(finished),
+                Happened::Done(Done::Batch { finished, is_probe }) => self.finished(finished, is_probe),
                 Happened::Done(Done::Saved(progress, result)) => self.saved(progress, result),
                 Happened::Moved => self.save_if_due(),
                 Happened::DeadLetters => self.look_at_dead_letters().await,
                 Happened::Drain => draining = true,
-                Happened::Force => return,
             }
         }
-        self.end().await;
     }
 
     /// Finds out where to start, as soon as the receiver can tell. False: it was asked to end before.
@@ -175,30 +197,39 @@ impl Dispatcher {
         let drain = self.shutdown.drain.clone();
         let mut failures = 0;
         loop {
-            match self.starting_point().await {
-                Ok(progress) => {
-                    if let Err(error) = self.restore(progress).await {
-                        self.problem = Some(error.to_string());
-                    } else {
-                        self.look_at_dead_letters().await;
-                        self.problem = None;
-                        return true;
-                    }
-                }
-                Err(reason) => {
-                    if failures == 0 {
-                        tracing::warn!(subscription = self.name(), reason, "Receiver is not ready");
-                    }
-                    self.problem = Some(reason);
-                }
+            let result = tokio::select! {
+                biased;
+                () = drain.cancelled() => return false,
+                result = self.pick_up() => result,
+            };
+            let Err(reason) = result else {
+                self.problem = None;
+                return true;
+            };
+            if failures == 0 {
+                tracing::warn!(subscription = self.name(), reason, "Subscription cannot start yet");
             }
+            self.problem = Some(reason);
             self.publish_report();
             failures += 1;
-            let until = Instant::now() + self.attempt.subscription.retry.backoff.wait(failures, fastrand::f64());
-            if timeout_at(until, drain.cancelled()).await.is_ok() {
-                return false;
+            let wait = self.attempt.subscription.retry.backoff.wait(failures, fastrand::f64());
+            tokio::select! {
+                () = drain.cancelled() => return false,
+                () = sleep_until(Instant::now() + wait) => {}
             }
         }
+    }
+
+    /// Takes up the work where it was left. It may be tried again after an error.
+    async fn pick_up(&mut self) -> Result<(), String> {
+        let progress = self.starting_point().await?;
+        let letters = self.dead_letters().await.map_err(|error| error.to_string())?;
+        let low = progress.low();
+        self.buried = letters.iter().filter(|letter| letter.event.offset >= low).map(|letter| letter.event.id).collect();
+        self.lanes = empty_lanes(&self.attempt.subscription);
+        self.restore(progress).await.map_err(|error| error.to_string())?;
+        self.heed(letters);
+        Ok(())
     }
 
     async fn starting_point(&self) -> Result<Progress, String> {
@@ -206,55 +237,74 @@ impl Dispatcher {
         let stored = journal.subscriptions().await.map_err(|error| error.to_string())?;
         let stored = stored.into_iter().find(|stored| stored.name == subscription.name).map(|stored| stored.progress);
         let next = journal.head() + 1;
-        if let Some(position) = receiver.position(cursor).await? {
+        let position = guard(subscription.retry.timeout, async { receiver.position(cursor).await }).await.flatten()?;
+        let progress = if let Some(position) = position {
             if position > next {
                 tracing::error!(subscription = subscription.name, position, next, "Receiver is ahead of the journal");
             }
-            return Ok(Progress::at(position.min(next)));
+            Progress::at(position.min(next))
+        } else if let Some(progress) = stored.clone() {
+            progress
+        } else {
+            Progress::at(if subscription.start == Start::Now { next } else { 1 })
+        };
+        if stored.as_ref() != Some(&progress) {
+            journal.save_progress(&subscription.name, progress.clone()).await.map_err(|error| error.to_string())?;
         }
-        if let Some(progress) = stored {
-            return Ok(progress);
-        }
-        let progress = Progress::at(if subscription.start == Start::Now { next } else { 1 });
-        journal.save_progress(&subscription.name, progress.clone()).await.map_err(|error| error.to_string())?;
         Ok(progress)
     }
 
     async fn restore(&mut self, progress: Progress) -> Result<(), ReadError> {
-        let mut owed = Vec::with_capacity(progress.unsettled.len());
         for unsettled in &progress.unsettled {
             match self.attempt.journal.event(unsettled.offset).await? {
-                Some(event) => owed.push((event, unsettled.attempts, unsettled.since)),
+                Some(event) if self.buried.remove(&event.id) => {}
+                Some(event) => self.lanes.offer(event, unsettled.attempts, unsettled.since),
                 None => tracing::error!(
                     subscription = self.name(),
                     offset = unsettled.offset,
                     "Event was gone before it was delivered"
                 ),
             }
+            if self.lanes.bytes() >= MOST_BYTES {
+                self.lanes.unload_all();
+            }
         }
-        for (event, attempts, since) in owed {
-            self.lanes.offer(event, attempts, since);
-        }
-        self.lanes.advance(progress.position);
+        self.lanes.resume(progress.position);
         self.saved = progress;
         Ok(())
     }
 
-    /// Reads on, as far as memory and the receiver allow.
+    /// Whether there is more to read, and memory and the receiver allow it. A receiver that is down needs no more than the next
+    /// event to try.
+    fn can_read(&self) -> bool {
+        self.lanes.position() <= *self.head.borrow()
+            && self.lanes.owed() < self.attempt.subscription.most_unsettled
+            && self.lanes.bytes() < MOST_BYTES
+            && !(self.breaker.is_open() && self.lanes.is_any_ready())
+            && self.unreadable.is_none()
+    }
+
+    /// Lets go of the events of busy lanes when they alone keep others from being read that could be sent now.
+    fn make_room(&mut self) {
+        let is_idle = self.under_way < self.attempt.subscription.concurrency && !self.lanes.is_any_ready();
+        if is_idle && self.attempt.subscription.lanes != LaneMode::One && self.lanes.bytes() >= MOST_BYTES {
+            self.lanes.unload_all();
+        }
+    }
+
+    /// Reads on.
     async fn fill(&mut self) {
         let Attempt { journal, subscription, .. } = &*self.attempt;
-        if self.breaker.is_open() && self.lanes.owed() > 0 {
+        self.unreadable.take_if(|(until, _)| *until <= Instant::now());
+        if !self.can_read() {
             return;
         }
         let room = subscription.most_unsettled.saturating_sub(self.lanes.owed());
-        if room == 0 || self.lanes.bytes() >= MOST_BYTES || self.lanes.position() > *self.head.borrow_and_update() {
-            return;
-        }
         let limits = Limits { events: room.min(subscription.batch.events.max(64) * 2), bytes: MOST_BYTES / 2 };
         match journal.read(self.lanes.position(), limits).await {
             Ok(chunk) => {
                 for event in chunk.events {
-                    if subscription.filter.accepts(&event) {
+                    if subscription.filter.accepts(&event) && !self.buried.remove(&event.id) {
                         self.lanes.offer(event, 0, 0);
                     }
                 }
@@ -263,7 +313,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 tracing::error!(subscription = subscription.name, %error, "Journal could not be read");
-                self.problem = Some(error.to_string());
+                self.unreadable = Some((Instant::now() + subscription.retry.backoff.most, error.to_string()));
             }
         }
     }
@@ -278,66 +328,85 @@ impl Dispatcher {
                 Permission::Nothing(_) => return,
             };
             let Some(batch) = self.lanes.take(limits) else { return };
-            if self.breaker.is_open() {
+            let is_probe = self.breaker.is_open();
+            if is_probe {
                 self.breaker.probe();
             }
             self.under_way += 1;
             let attempt = Arc::clone(&self.attempt);
-            self.tasks.spawn(async move { Done::Batch(attempt.run(batch).await) });
+            self.tasks.spawn(async move { Done::Batch { finished: attempt.run(batch).await, is_probe } });
         }
     }
 
     /// Waits for whatever comes first.
     async fn next(&mut self, draining: bool) -> Happened {
+        self.make_room();
         // More can be read at once: only look whether something else has happened.
-        let can_read = !draining
-            && self.lanes.position() <= *self.head.borrow()
-            && self.lanes.owed() < self.attempt.subscription.most_unsettled
-            && self.lanes.bytes() < MOST_BYTES
-            && !(self.breaker.is_open() && self.lanes.owed() > 0)
-            && self.problem.is_none();
+        let can_read = !draining && self.can_read();
         let probe = match self.breaker.permission(Instant::now()) {
             Permission::Nothing(at) => at,
             Permission::All | Permission::Probe => None,
         };
         let save = self.save_at.filter(|_| !self.saving);
-        let wait = [probe, self.lanes.next_wake(), save].into_iter().flatten().min();
+        let read = self.unreadable.as_ref().map(|(until, _)| *until);
+        let tries = [probe, self.lanes.next_wake(), read, self.look_at].into_iter().filter(|_| !draining);
+        let wait = tries.chain([save]).flatten().min();
         let wait = if can_read { Some(Instant::now()) } else { wait };
         tokio::select! {
             biased;
-            () = self.shutdown.force.cancelled() => Happened::Force,
+            () = self.shutdown.drain.cancelled(), if !draining => Happened::Drain,
+            () = self.wake.notified() => Happened::DeadLetters,
             Some(done) = self.tasks.join_next() => match done {
                 Ok(done) => Happened::Done(done),
                 // A task catches the panics of adapters; one of its own is a bug that must not go unnoticed.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            () = self.shutdown.drain.cancelled(), if !draining => Happened::Drain,
-            () = self.wake.notified() => Happened::DeadLetters,
             _ = self.head.changed(), if !draining && !can_read => Happened::Moved,
             () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => Happened::Moved,
         }
     }
 
-    fn finished(&mut self, finished: Finished) {
+    fn finished(&mut self, finished: Finished, is_probe: bool) {
         self.under_way -= 1;
+        // Whoever decided about a dead letter before its lane was held woke us too early.
+        if finished.settled.iter().any(|(_, settled)| matches!(settled, Settled::Held(_))) {
+            self.wake.notify_one();
+        }
+        let lane = self.only_lane(&finished);
         self.lanes.settle(finished.settled);
-        if finished.answered {
-            if self.breaker.succeeded() {
-                tracing::info!(subscription = self.name(), "Receiver is up again");
+        match finished.answered {
+            Some(true) => {
+                if self.breaker.succeeded() {
+                    tracing::info!(subscription = self.name(), "Receiver is up again");
+                }
+                self.problem = None;
             }
-            self.problem = None;
-        } else {
-            let reason = finished.reason.unwrap_or_default();
-            if self.problem.is_none() {
-                tracing::warn!(subscription = self.name(), reason, "Delivery failed and is repeated");
+            Some(false) => {
+                let reason = finished.reason.unwrap_or_default();
+                if self.problem.is_none() {
+                    tracing::warn!(subscription = self.name(), reason, "Delivery failed and is repeated");
+                }
+                if self.breaker.failed(Instant::now(), finished.after, fastrand::f64(), lane, is_probe) {
+                    tracing::error!(subscription = self.name(), reason, "Receiver is down");
+                }
+                self.problem = Some(reason);
             }
-            if self.breaker.failed(Instant::now(), finished.after, fastrand::f64()) {
-                tracing::error!(subscription = self.name(), reason, "Receiver is down");
+            None => {
+                self.breaker.untried(is_probe);
+                self.problem = finished.reason.or_else(|| self.problem.take());
             }
-            self.problem = Some(reason);
         }
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
         self.save_if_due();
+    }
+
+    /// The lane that a batch came from, when it is one of several.
+    fn only_lane(&self, finished: &Finished) -> Option<u64> {
+        if matches!(self.attempt.subscription.lanes, LaneMode::One | LaneMode::Slices(0 | 1)) {
+            return None;
+        }
+        let first = finished.settled.first()?.0.lane;
+        finished.settled.iter().all(|(owed, _)| owed.lane == first).then_some(first)
     }
 
     /// Stores the progress behind the deliveries, at the most once in [`SAVE_EVERY`].
@@ -366,12 +435,22 @@ impl Dispatcher {
         }
     }
 
-    /// Brings the lanes in line with what was decided about dead letters.
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ReadError> {
+        self.attempt.journal.dead_letters(Some(self.name().to_owned())).await
+    }
+
+    /// Brings the lanes in line with what was decided about dead letters; later, when they cannot be read now.
     async fn look_at_dead_letters(&mut self) {
-        let letters = match self.attempt.journal.dead_letters(Some(self.name().to_owned())).await {
-            Ok(letters) => letters,
-            Err(error) => return tracing::error!(subscription = self.name(), %error, "Dead letters could not be read"),
-        };
+        match self.dead_letters().await {
+            Ok(letters) => self.heed(letters),
+            Err(error) => {
+                tracing::error!(subscription = self.name(), %error, "Dead letters could not be read");
+                self.look_at = Some(Instant::now() + self.attempt.subscription.retry.backoff.most);
+            }
+        }
+    }
+
+    fn heed(&mut self, letters: Vec<DeadLetter>) {
         let held = self.lanes.held();
         for letter in &held {
             if !letters.iter().any(|other| other.id == *letter && other.state != DeadLetterState::Dead) {
@@ -392,12 +471,13 @@ impl Dispatcher {
         let head = *self.head.borrow();
         self.attempt.counts.lag.set((head + 1).saturating_sub(low));
         self.attempt.counts.down.set(u64::from(self.breaker.is_open()));
-        let report = Report { low, owed: self.lanes.owed(), is_down: self.breaker.is_open(), problem: self.problem.clone() };
+        let problem = self.unreadable.as_ref().map(|(_, reason)| reason).or(self.problem.as_ref()).cloned();
+        let report = Report { low, owed: self.lanes.owed(), is_down: self.breaker.is_open(), problem };
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
     /// Remembers where it is, and closes the receiver.
-    async fn end(mut self) {
+    async fn end(&mut self) {
         while self.saving {
             match self.tasks.join_next().await {
                 Some(Ok(Done::Saved(progress, result))) => self.saved(progress, result),

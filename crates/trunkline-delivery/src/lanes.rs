@@ -17,6 +17,8 @@ pub(crate) struct Owed {
     pub(crate) offset: Offset,
     /// Absent while its lane waits; it is read again from the journal.
     pub(crate) event: Option<Arc<Event>>,
+    /// The bytes of its body, present or not.
+    pub(crate) size: usize,
     /// How many attempts were made in vain.
     pub(crate) attempts: u32,
     /// When the first of them was made, in milliseconds since 1970.
@@ -68,6 +70,8 @@ pub(crate) struct Lanes {
     taken: HashMap<Offset, Unsettled>,
     /// The offsets of what is owed, replays left out.
     offsets: BTreeSet<Offset>,
+    /// Nothing beyond this offset was settled.
+    settled_to: Offset,
     /// The dead letters that are replayed.
     replays: BTreeSet<i64>,
     /// What is owed, taken or not, replays included.
@@ -88,6 +92,7 @@ impl Lanes {
             waiting: BTreeSet::new(),
             taken: HashMap::new(),
             offsets: BTreeSet::new(),
+            settled_to: position.saturating_sub(1),
             replays: BTreeSet::new(),
             owed: 0,
             bytes: 0,
@@ -98,6 +103,12 @@ impl Lanes {
     /// The next offset to read from the journal.
     pub(crate) fn position(&self) -> Offset {
         self.position
+    }
+
+    /// Goes on at `position` after a restart: everything below was offered, or is settled, or is not wanted.
+    pub(crate) fn resume(&mut self, position: Offset) {
+        self.position = position;
+        self.settled_to = position.saturating_sub(1);
     }
 
     /// Everything below `position` was offered, or is not wanted.
@@ -113,6 +124,11 @@ impl Lanes {
         self.bytes
     }
 
+    /// Whether something may be tried now.
+    pub(crate) fn is_any_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     fn key(&self, conversation: &str) -> u64 {
         match self.mode {
             LaneMode::One => 0,
@@ -124,25 +140,35 @@ impl Lanes {
     /// Adds an event behind all others of its lane.
     pub(crate) fn offer(&mut self, event: Arc<Event>, attempts: u32, since: i64) {
         let key = self.key(&event.conversation);
-        let owed = Owed { lane: key, offset: event.offset, event: Some(event), attempts, since, letter: None };
-        self.enqueue(owed, false);
+        let (offset, size) = (event.offset, event.body.len());
+        self.enqueue(Owed { lane: key, offset, event: Some(event), size, attempts, since, letter: None });
     }
 
-    /// Puts a dead letter that is replayed before all others of its lane, and lets go of the lane when it was held for it.
+    /// Puts a dead letter that is replayed before all others of its lane, behind older dead letters, and lets go of the lane
+    /// when it was held for it.
     pub(crate) fn replay(&mut self, letter: i64, event: Arc<Event>) {
+        // It may be held although it is replayed already: when that was decided before the lane heard of the dead letter.
+        self.release(letter);
         if !self.replays.insert(letter) {
             return;
         }
         let key = self.key(&event.conversation);
-        let owed = Owed { lane: key, offset: event.offset, event: Some(event), attempts: 0, since: 0, letter: Some(letter) };
-        self.release(letter);
-        self.enqueue(owed, true);
+        let (offset, size) = (event.offset, event.body.len());
+        self.enqueue(Owed { lane: key, offset, event: Some(event), size, attempts: 0, since: 0, letter: Some(letter) });
     }
 
     /// Holds the lane of `conversation` for a dead letter.
     pub(crate) fn hold(&mut self, conversation: &str, letter: i64) {
         let key = self.key(conversation);
-        self.lanes.entry(key).or_default().state = State::Held(letter);
+        let lane = self.lanes.entry(key).or_default();
+        match lane.state {
+            // What is under way is what died; coming back, it holds the lane itself.
+            State::Busy => return,
+            State::Ready => self.ready.retain(|other| *other != key),
+            State::Waiting(at) => drop(self.waiting.remove(&(at, key))),
+            State::Held(_) => {}
+        }
+        lane.state = State::Held(letter);
         self.unload(key);
     }
 
@@ -161,7 +187,7 @@ impl Lanes {
         }
     }
 
-    fn enqueue(&mut self, mut owed: Owed, first: bool) {
+    fn enqueue(&mut self, mut owed: Owed) {
         let key = owed.lane;
         let lane = self.lanes.entry(key).or_default();
         if !matches!(lane.state, State::Ready | State::Busy) {
@@ -173,8 +199,9 @@ impl Lanes {
             self.offsets.insert(owed.offset);
         }
         let was_empty = lane.queue.is_empty();
-        if first {
-            lane.queue.push_front(owed);
+        if owed.letter.is_some() {
+            let older = lane.queue.iter().take_while(|other| other.letter.is_some() && other.letter < owed.letter).count();
+            lane.queue.insert(older, owed);
         } else {
             lane.queue.push_back(owed);
         }
@@ -211,7 +238,7 @@ impl Lanes {
     }
 
     /// Takes events that may be tried now, from as many lanes as it takes to fill a batch. A replay is taken alone: it does not
-    /// move the cursor. Of a lane that failed only the first event is taken, so that the one at fault finds itself alone.
+    /// move the cursor. What failed before is taken alone too, so that the one at fault takes no other with it.
     pub(crate) fn take(&mut self, limits: BatchLimits) -> Option<Vec<Owed>> {
         let mut batch: Vec<Owed> = Vec::new();
         let mut bytes = 0;
@@ -224,17 +251,12 @@ impl Lanes {
             while batch.len() < limits.events
                 && let Some(owed) = lane.queue.front()
             {
-                let weight = owed.event.as_ref().map_or(0, |event| event.body.len());
-                let is_alone = owed.letter.is_some() || batch.first().is_some_and(|first| first.letter.is_some());
-                if !batch.is_empty() && (bytes + weight > limits.bytes || is_alone) {
-                    break;
-                }
-                let of_lane = batch.len() - before;
-                if of_lane >= self.per_lane || of_lane == 1 && batch.last().is_some_and(|first| first.attempts > 0) {
+                let is_alone = batch.first().into_iter().chain([owed]).any(|owed| owed.letter.is_some() || owed.attempts > 0);
+                if !batch.is_empty() && (bytes + owed.size > limits.bytes || is_alone) || batch.len() - before >= self.per_lane {
                     break;
                 }
                 let Some(owed) = lane.queue.pop_front() else { break };
-                bytes += weight;
+                bytes += owed.size;
                 self.bytes -= self::weight(&owed);
                 if owed.letter.is_none() {
                     let state = Unsettled { offset: owed.offset, attempts: owed.attempts, since: owed.since };
@@ -265,6 +287,9 @@ impl Lanes {
             }
             if let Some(letter) = owed.letter.filter(|_| !matches!(settled, Settled::Again(_))) {
                 self.replays.remove(&letter);
+            }
+            if owed.letter.is_none() && !matches!(settled, Settled::Again(_)) {
+                self.settled_to = self.settled_to.max(owed.offset);
             }
             let state = touched.entry(owed.lane).or_default();
             match settled {
@@ -301,6 +326,14 @@ impl Lanes {
         }
     }
 
+    /// Keeps only the offsets of what is queued.
+    pub(crate) fn unload_all(&mut self) {
+        for owed in self.lanes.values_mut().flat_map(|lane| &mut lane.queue) {
+            owed.event = None;
+        }
+        self.bytes = 0;
+    }
+
     /// Keeps only the offsets of a lane that waits.
     fn unload(&mut self, key: u64) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -322,19 +355,19 @@ impl Lanes {
         let mut unsettled: Vec<Unsettled> = queued.chain(self.taken.values().cloned()).collect();
         unsettled.sort_unstable_by_key(|owed| owed.offset);
         if self.mode == LaneMode::One {
-            // Everything after the first is owed too, so it need not be listed.
-            return match unsettled.into_iter().next() {
-                Some(first) if first.attempts > 0 => Progress { position: first.offset + 1, unsettled: vec![first] },
-                Some(first) => Progress::at(first.offset),
-                None => Progress::at(self.position),
-            };
+            // What lies behind all that was settled or tried is read again, and need not be listed.
+            let tried = unsettled.iter().rfind(|owed| owed.attempts > 0).map_or(0, |owed| owed.offset);
+            let listed = unsettled.partition_point(|owed| owed.offset <= self.settled_to.max(tried));
+            let position = unsettled.get(listed).map_or(self.position, |owed| owed.offset);
+            unsettled.truncate(listed);
+            return Progress { position, unsettled };
         }
         Progress { position: self.position, unsettled }
     }
 }
 
 fn weight(owed: &Owed) -> usize {
-    owed.event.as_ref().map_or(0, |event| event.body.len() + 200)
+    if owed.event.is_some() { owed.size + 200 } else { 0 }
 }
 
 #[cfg(test)]
@@ -441,6 +474,94 @@ mod tests {
         assert_eq!((offsets(&batch), batch[0].letter), (vec![1], Some(77)));
         lanes.settle(done(batch));
         assert_eq!(offsets(&lanes.take(ANY).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_lane_with_a_backlog_or_a_wait_can_be_held_all_the_same() {
+        let (mut lanes, now) = (Lanes::new(LaneMode::Conversations, usize::MAX, 1), Instant::now());
+        lanes.offer(event(0, 2), 0, 0);
+        lanes.offer(event(1, 3), 1, 1);
+        lanes.hold("c0", 77);
+        let batch = lanes.take(ANY).unwrap();
+        lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Again(now))).collect());
+        lanes.hold("c1", 78);
+        lanes.wake(now);
+        assert!(lanes.take(ANY).is_none());
+        lanes.release(78);
+        assert_eq!(offsets(&lanes.take(ANY).unwrap()), [3]);
+        lanes.release(77);
+        assert_eq!(offsets(&lanes.take(ANY).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_letter_that_is_to_be_replayed_before_its_lane_is_held_does_not_stay_held() {
+        let mut lanes = Lanes::new(LaneMode::Conversations, usize::MAX, 1);
+        lanes.offer(event(0, 1), 0, 0);
+        let batch = lanes.take(ANY).unwrap();
+        lanes.replay(77, event(0, 1));
+        lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(77))).collect());
+        assert!(lanes.take(ANY).is_none());
+        lanes.replay(77, event(0, 1));
+        assert_eq!((offsets(&lanes.take(ANY).unwrap()), lanes.owed()), (vec![1], 1));
+    }
+
+    #[test]
+    fn letters_of_a_lane_are_replayed_in_their_order_and_before_what_waits() {
+        let mut lanes = Lanes::new(LaneMode::Conversations, usize::MAX, 1);
+        lanes.offer(event(0, 9), 0, 0);
+        lanes.replay(5, event(0, 2));
+        lanes.replay(7, event(0, 4));
+        lanes.replay(6, event(0, 3));
+        for offset in [2, 3, 4, 9] {
+            let batch = lanes.take(ANY).unwrap();
+            assert_eq!(offsets(&batch), [offset]);
+            lanes.settle(done(batch));
+        }
+    }
+
+    #[test]
+    fn what_failed_is_tried_alone() {
+        let mut lanes = Lanes::new(LaneMode::Conversations, usize::MAX, 1);
+        for (offset, attempts) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 0)] {
+            lanes.offer(event(u8::try_from(offset).unwrap(), offset), attempts, 1);
+        }
+        let batches: Vec<_> = std::iter::from_fn(|| lanes.take(ANY)).map(|batch| offsets(&batch)).collect();
+        assert_eq!(batches, [vec![1, 2], vec![3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn the_stored_progress_of_one_lane_repeats_nothing_that_was_settled() {
+        let (mut lanes, now) = (Lanes::new(LaneMode::One, usize::MAX, 1), Instant::now());
+        lanes.offer(event(0, 1), 2, 5);
+        lanes.offer(event(1, 4), 0, 0);
+        lanes.resume(7);
+        let listed = |lanes: &Lanes| {
+            let progress = lanes.progress();
+            (progress.unsettled.iter().map(|owed| owed.offset).collect::<Vec<_>>(), progress.position)
+        };
+        (7..=12).for_each(|offset| lanes.offer(event(0, offset), 0, 0));
+        lanes.advance(14);
+        assert_eq!(listed(&lanes), (vec![1, 4], 7));
+        for _ in 0..2 {
+            let batch = lanes.take(BatchLimits { events: 1, ..ANY }).unwrap();
+            lanes.settle(done(batch));
+        }
+        let batch = lanes.take(BatchLimits { events: 3, ..ANY }).unwrap();
+        let settled = batch.into_iter().map(|owed| {
+            let outcome = if owed.offset == 8 { Settled::Done } else { Settled::Again(now) };
+            (owed, outcome)
+        });
+        lanes.settle(settled.collect());
+        assert_eq!(listed(&lanes), (vec![7], 9));
+    }
+
+    #[test]
+    fn the_bytes_of_a_batch_are_known_though_its_events_are_not_in_memory() {
+        let mut lanes = Lanes::new(LaneMode::One, usize::MAX, 1);
+        (1..=4).for_each(|offset| lanes.offer(event(0, offset), 0, 0));
+        lanes.unload_all();
+        assert_eq!(lanes.bytes(), 0);
+        assert_eq!(offsets(&lanes.take(BatchLimits { events: 9, bytes: 4 }).unwrap()), [1, 2]);
     }
 
     #[test]

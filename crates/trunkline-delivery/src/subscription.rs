@@ -73,7 +73,8 @@ impl Default for BatchLimits {
 pub struct Retry {
     /// How long its lane waits before each attempt.
     pub backoff: Backoff,
-    /// After so many attempts it is given up, provided the receiver is ready for others. Default: never.
+    /// After so many attempts it is given up, provided that it was alone in the last of them and that the receiver is ready for
+    /// others. Default: never.
     pub max_attempts: Option<u32>,
     /// The longest that one attempt may take. Default: 60 s.
     pub timeout: Duration,

@@ -203,6 +203,7 @@ impl Index {
                 tick();
             }
         }
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         drop(connection);
         if self.broken().is_some() {
             file::remove(directory);

@@ -1,0 +1,136 @@
+//! The command line.
+//!
+//! Exit codes: 0 done; 1 it failed, the reason is on standard error; 2 the command line was wrong; 3 a stop was forced before
+//! everything under way was finished.
+
+mod check;
+mod conversations;
+mod dead_letters;
+mod init;
+mod journal;
+mod output;
+mod serve;
+mod shell;
+mod tail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use trunkline_config::Diagnostics;
+
+use crate::config::{Overrides, Plan, Project};
+use output::{Failure, Outcome};
+
+/// The event gateway for conversational assistants.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Read the files of a project and say what is wrong, without connecting anywhere.
+    Check(check::Check),
+    /// Make a project with commented files.
+    Init(init::Init),
+    /// Talk to the assistant in the terminal.
+    Shell(shell::Shell),
+    /// Follow the journal.
+    Tail(tail::Tail),
+    /// List the conversations, those with the newest events first.
+    Conversations(conversations::List),
+    /// Look at the events that a subscription gave up on, and decide about them.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Look at the journal itself.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The project, for every command that works on one.
+#[derive(Args, Clone, Debug)]
+struct ProjectArgs {
+    /// The directory of the project.
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+    #[command(flatten)]
+    files: FileArgs,
+}
+
+/// The files to read in place of the project's own.
+#[derive(Args, Clone, Debug)]
+struct FileArgs {
+    /// The file with the event brokers, in place of endpoints.yml in the project.
+    #[arg(long, value_name = "FILE")]
+    endpoints: Option<PathBuf>,
+    /// The file with the channels, in place of credentials.yml in the project.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+}
+
+impl ProjectArgs {
+    fn overrides(&self) -> Overrides {
+        let FileArgs { endpoints, credentials } = self.files.clone();
+        Overrides { endpoints, credentials, ..Overrides::default() }
+    }
+}
+
+/// For commands that read the journal of a project, whether a gateway runs on it or not.
+#[derive(Args, Clone, Debug)]
+struct JournalArgs {
+    /// The directory of the project.
+    #[arg(long, short = 'C', value_name = "DIR", default_value = ".", global = true)]
+    project: PathBuf,
+}
+
+impl JournalArgs {
+    /// The directory of the project's journal.
+    fn directory(&self) -> Result<PathBuf, Failure> {
+        Ok(plan(&self.project, Overrides::default())?.journal.directory)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Shell(command) => command.run(),
+        Command::Tail(command) => command.run(),
+        Command::Conversations(command) => command.run(),
+        Command::DeadLetters(command) => command.run(),
+        Command::Journal(command) => command.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    };
+    output::exit_code(result)
+}
+
+/// Reads the files of a project; what is wrong goes to standard error.
+fn plan(directory: &std::path::Path, overrides: Overrides) -> Result<Plan, Failure> {
+    let diagnostics = Diagnostics::new();
+    let plan = Project::new(directory, overrides).plan(&diagnostics);
+    output::diagnostics(&diagnostics);
+    plan.ok_or_else(|| Failure::reported(&diagnostics))
+}

@@ -1,0 +1,130 @@
+//! `trunkline serve`: the gateway, until it is told to stop.
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::output::{self, Failure, Outcome};
+use super::{LogFormat, ProjectArgs};
+use crate::config::{Overrides, Plan};
+use crate::gateway::{Gateway, Stopped};
+use crate::VERSION;
+
+/// The options are named as Rasa's, and win over `trunkline.yml`.
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    project: ProjectArgs,
+    /// The port to listen on; 0 picks a free one and prints it. [default: 5005]
+    #[arg(long, short)]
+    port: Option<u16>,
+    /// The address or host name to listen on. [default: 0.0.0.0]
+    #[arg(long, short, value_name = "HOST")]
+    interface: Option<String>,
+    /// Serve the HTTP API too, not only the channels.
+    #[arg(long)]
+    enable_api: bool,
+    /// Let callers of the API in with `?token=…`.
+    #[arg(long, short = 't', value_name = "TOKEN", env = "AUTH_TOKEN", hide_env_values = true)]
+    auth_token: Option<String>,
+    /// Let callers of the API in with a JSON Web Token of this secret, or of this public key in PEM.
+    #[arg(long, value_name = "SECRET", env = "JWT_SECRET", hide_env_values = true)]
+    jwt_secret: Option<String>,
+    /// The algorithm of JSON Web Tokens. [default: HS256]
+    #[arg(long, value_name = "ALGORITHM", env = "JWT_METHOD")]
+    jwt_method: Option<String>,
+    /// The origins that browsers may call from; `*` is any.
+    #[arg(long, value_name = "ORIGIN", num_args = 0..)]
+    cors: Vec<String>,
+    /// How logs are written; they go to standard error. What is logged is chosen by RUST_LOG, as in `RUST_LOG=debug`.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<Outcome, Failure> {
+        start_logging(self.log_format);
+        let directory = self.project.directory.clone();
+        let plan = super::plan(&directory, self.overrides())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(serve(plan))
+    }
+
+    fn overrides(self) -> Overrides {
+        Overrides {
+            interface: self.interface,
+            port: self.port,
+            enable_api: self.enable_api,
+            auth_token: self.auth_token,
+            jwt_secret: self.jwt_secret,
+            jwt_method: self.jwt_method,
+            cors: self.cors,
+            ..self.project.overrides()
+        }
+    }
+}
+
+async fn serve(plan: Plan) -> Result<Outcome, Failure> {
+    // Signals are taken before the first event, so that none is lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let channel = plan.channels.first().map_or("rest", |channel| channel.name());
+    let brokers: Vec<_> = plan.brokers.iter().map(|broker| broker.name.clone()).collect();
+    let (project, journal, api) = (plan.directory.clone(), plan.journal.directory.join("journal.db"), plan.api.enabled);
+    let gateway = Gateway::start(plan).await?;
+    let url = format!("http://{}", reachable(gateway.address()));
+    let mut lines = vec![
+        format!("Trunkline {VERSION}"),
+        format!("  listening  {url}"),
+        format!("  project    {}", project.display()),
+        format!("  journal    {}", journal.display()),
+        format!("  brokers    {}", if brokers.is_empty() { "none".to_owned() } else { brokers.join(", ") }),
+    ];
+    if api {
+        lines.push(format!("  api        {url}/conversations/ann/tracker"));
+    }
+    let message = r#"{"sender": "ann", "message": "hello"}"#;
+    lines.push(format!("  try        curl {url}/webhooks/{channel}/webhook -d '{message}'"));
+    output::print_line(lines.join("\n"))?;
+
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => tracing::info!("Files of brokers are opened again when they were rotated, with the next event"),
+            () = either(&mut terminate, &mut interrupt) => break,
+        }
+    }
+    tracing::info!("Stopping; a second signal forces it");
+    match gateway.stop(either(&mut terminate, &mut interrupt)).await {
+        Stopped::Drained => Ok(Outcome::Done),
+        Stopped::Forced => Ok(Outcome::Forced),
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// The address at which a caller on this machine reaches a listener on `address`.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+        _ => address,
+    }
+}
+
+/// Logs go to standard error: text for people, JSON for machines; coloured only on a terminal.
+pub(super) fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

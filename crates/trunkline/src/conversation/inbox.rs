@@ -1,0 +1,138 @@
+//! Recording what people write.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, MutexGuard, mpsc};
+use trunkline_channels::{Inbox, InboxError, Replies};
+use trunkline_core::{BotMessage, Event, Kind, NewEvent, Offset, Recording, UserMessage, check_conversation};
+use trunkline_journal::{Append, Journal, ReadError, Unavailable};
+
+use super::session::Sessions;
+use super::{Turns, turn_identity};
+
+/// Conversations are recorded one append after another; different ones share a lock only by chance.
+const LOCKS: usize = 1_024;
+
+/// Records what people write, and what the API appends.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    pub(super) journal: Journal,
+    pub(super) sessions: Sessions,
+    recording: Recording,
+    turns: Arc<Turns>,
+    locks: Vec<Mutex<()>>,
+}
+
+impl Conversations {
+    pub(crate) fn new(journal: Journal, recording: Recording, turns: Arc<Turns>, session_expiration: Duration) -> Self {
+        let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
+        Self { journal, sessions: Sessions::new(session_expiration), recording, turns, locks }
+    }
+
+    /// Held while the events of a conversation are looked at and more are appended because of it.
+    pub(super) async fn lock(&self, conversation: &str) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        conversation.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
+        self.locks[index].lock().await
+    }
+
+    /// Appends the message, with a session start where one is due. Answers its offset, and whether an earlier message had the
+    /// same identity.
+    async fn record(&self, message: &UserMessage, identity: Option<String>) -> Result<(Offset, bool), InboxError> {
+        let (conversation, channel) = (message.sender_id.as_str(), message.input_channel.as_deref());
+        let clock = self.journal.clock();
+        let _lock = self.lock(conversation).await;
+        let mut events = Vec::with_capacity(4);
+        let kind = match self.recording {
+            Recording::Assistant => Kind::Prompt,
+            Recording::Gateway => {
+                if self.sessions.starts(&self.journal, conversation, clock.now()).await.map_err(unreadable)? {
+                    events.extend(NewEvent::session_start(conversation, channel, clock.seconds()));
+                }
+                Kind::Message
+            }
+        };
+        events.push(NewEvent::user(message, kind, clock.seconds()));
+        let appended = self.journal.append(Append { events, identity }).await.map_err(unavailable)?;
+        self.sessions.recorded(conversation, Some(clock.now()));
+        Ok((appended.last, appended.duplicate))
+    }
+
+    /// The replies to an earlier message, once its turn is over.
+    async fn replies_to(&self, offset: Offset) -> Result<Replies, InboxError> {
+        let first = self.journal.event(offset).await.map_err(unreadable)?;
+        let Some(message) = first.and_then(|event| UserMessage::from_event(&event.body)) else {
+            return Err(InboxError::Unavailable("the first message of this identity cannot be read".to_owned()));
+        };
+        // Waiting begins before looking, so that a turn that ends in between is not missed.
+        let mut rest = self.turns.wait(&message.message_id, false);
+        let mut end = self.journal.find(&turn_identity(offset)).await.map_err(unreadable)?;
+        if end.is_none() {
+            while rest.recv().await.is_some() {}
+            end = self.journal.find(&turn_identity(offset)).await.map_err(unreadable)?;
+        }
+        let Some(end) = end else {
+            return Err(InboxError::Unavailable("the first message of this identity has no answer yet".to_owned()));
+        };
+        let said = self.said_between(&message.sender_id, offset, end).await.map_err(unreadable)?;
+        let (sender, replies) = mpsc::channel(said.len().max(1));
+        for reply in said {
+            let _ = sender.try_send(reply);
+        }
+        Ok(replies)
+    }
+
+    /// What was said in the turn that the event at `end` ended: everything since the end of the turn before.
+    async fn said_between(&self, conversation: &str, from: Offset, end: Offset) -> Result<Vec<BotMessage>, ReadError> {
+        let (mut said, mut next) = (Vec::new(), from + 1);
+        while next <= end {
+            let chunk = self.journal.conversation(conversation, next, 256).await?;
+            for event in chunk.events.iter().filter(|event| event.offset <= end) {
+                if event.event_type == "bot" {
+                    said.extend(BotMessage::from_event(&event.body));
+                } else if event.offset < end && is_listen(event) {
+                    said.clear();
+                }
+            }
+            if chunk.next <= next {
+                break;
+            }
+            next = chunk.next;
+        }
+        Ok(said)
+    }
+}
+
+#[async_trait]
+impl Inbox for Conversations {
+    async fn receive(&self, message: UserMessage, identity: Option<String>, stream: bool) -> Result<Replies, InboxError> {
+        check_conversation(&message.sender_id).map_err(|error| InboxError::Invalid(error.to_string()))?;
+        // Waiting begins before the message is appended: the answer may be quicker than we are.
+        let replies = self.turns.wait(&message.message_id, stream);
+        let recorded = self.record(&message, identity).await;
+        if !matches!(recorded, Ok((_, false))) {
+            self.turns.finish(&message.message_id);
+        }
+        match recorded? {
+            (offset, true) => self.replies_to(offset).await,
+            (_, false) => Ok(replies),
+        }
+    }
+}
+
+fn is_listen(event: &Event) -> bool {
+    event.event_type == "action" && event.body_str().contains("\"name\": \"action_listen\"")
+}
+
+pub(super) fn unavailable(error: Unavailable) -> InboxError {
+    InboxError::Unavailable(error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
+pub(super) fn unreadable(error: ReadError) -> InboxError {
+    InboxError::Unavailable(error.to_string())
+}

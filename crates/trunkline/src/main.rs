@@ -1,0 +1,5 @@
+//! The `trunkline` program.
+
+fn main() -> std::process::ExitCode {
+    trunkline::main()
+}

@@ -1,0 +1,48 @@
+//! Taking tracker events from other servers: `POST /api/events`.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use trunkline_channels::read_body;
+use trunkline_core::NewEvent;
+use trunkline_core::json::{self, Document, Layout};
+use trunkline_journal::Append;
+
+use super::error::ApiError;
+use super::{Context, rasa};
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new().route("/api/events", post(append))
+}
+
+/// Appends one event or a list, each with its `sender_id`, as brokers publish them: all or none. Answers 202 with the offsets
+/// once they are durable.
+async fn append(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    context.authorize(&parts.headers, &parts.uri, None)?;
+    let identity = rasa::idempotency_key(&parts, "events")?;
+    let body = read_body(body, context.limits).await?;
+    let document = rasa::parse(&body)?;
+    let now = context.journal.clock().seconds();
+    let events = match document.elements() {
+        None => vec![event(&document, 0, now)?],
+        Some(_) => rasa::list(&document)?
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| event(&json::lay_out(raw.as_bytes(), Layout::Dumps)?, index, now))
+            .collect::<Result<_, ApiError>>()?,
+    };
+    let appended = context.journal.append(Append { events, identity }).await?;
+    let answer = format!(
+        "{{\"first_offset\":{},\"last_offset\":{},\"duplicate\":{}}}",
+        appended.first, appended.last, appended.duplicate
+    );
+    Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer).into_response())
+}
+
+fn event(document: &Document, index: usize, now: f64) -> Result<NewEvent, ApiError> {
+    NewEvent::from_document(document, None, now)
+        .map_err(|error| ApiError::bad_parameter(format!("event {index}: {error}."), error.member(), "body"))
+}

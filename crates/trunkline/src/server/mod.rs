@@ -1,0 +1,66 @@
+//! The HTTP face: one port for channels, Rasa's API, our own, and the probes.
+
+mod admin;
+mod auth;
+mod cors;
+mod error;
+mod events;
+mod listen;
+mod metrics;
+mod path;
+mod probes;
+mod rasa;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::middleware;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use trunkline_channels::{BodyLimits, Inbox, InputChannel};
+use trunkline_config::Secret;
+use trunkline_delivery::Delivery;
+use trunkline_journal::Journal;
+
+pub(crate) use listen::Listener;
+
+use crate::config::ApiPlan;
+use crate::conversation::Conversations;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) journal: Journal,
+    pub(crate) conversations: Arc<Conversations>,
+    pub(crate) deliveries: Arc<Vec<Delivery>>,
+    pub(crate) api: Arc<ApiPlan>,
+    /// Lets the commands of the same user on the same machine in.
+    pub(crate) control_token: Arc<Secret>,
+    pub(crate) limits: BodyLimits,
+    pub(crate) registry: Arc<Mutex<Registry>>,
+    /// Cancelled when the gateway is about to stop.
+    pub(crate) draining: CancellationToken,
+}
+
+/// All routes.
+pub(crate) fn routes(context: &Context, channels: &[Box<dyn InputChannel>]) -> Router {
+    let mut router = Router::new().merge(probes::routes()).merge(rasa::root()).nest("/api", admin::routes());
+    if context.api.enabled {
+        router = router.merge(rasa::api()).merge(events::routes());
+    }
+    let mut router = router.with_state(context.clone());
+    let inbox = Arc::clone(&context.conversations) as Arc<dyn Inbox>;
+    for channel in channels {
+        let mount = format!("/webhooks/{}", channel.name());
+        router = router.merge(channel.routes(&mount, Arc::clone(&inbox), context.limits));
+    }
+    let latency = metrics::RequestLatency::register(&context.registry);
+    let router = router
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(latency, metrics::measure));
+    match cors::layer(&context.api.cors) {
+        Some(layer) => router.layer(layer),
+        None => router,
+    }
+}

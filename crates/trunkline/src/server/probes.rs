@@ -1,0 +1,51 @@
+//! For orchestrators and Prometheus: is it alive, does it take messages, what does it count.
+
+use std::sync::PoisonError;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use trunkline_journal::Status;
+
+use super::Context;
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new().route("/status/live", get(live)).route("/status/ready", get(ready)).route("/metrics", get(metrics))
+}
+
+async fn live() -> Response {
+    json_response(StatusCode::OK, &json!({"status": "live"}))
+}
+
+/// 200 while messages are taken, 503 with the reason while they are not.
+async fn ready(State(context): State<Context>) -> Response {
+    let subscriptions: Vec<Value> = context.deliveries.iter().map(super::admin::subscription).collect();
+    let reason = match context.journal.status() {
+        _ if context.draining.is_cancelled() => Some("the gateway is stopping".to_owned()),
+        Status::Available => None,
+        Status::Unavailable(reason) => Some(reason),
+    };
+    match reason {
+        None => json_response(StatusCode::OK, &json!({"status": "ready", "subscriptions": subscriptions})),
+        Some(reason) => {
+            let body = json!({"status": "unavailable", "reason": reason, "subscriptions": subscriptions});
+            json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
+        }
+    }
+}
+
+async fn metrics(State(context): State<Context>) -> Response {
+    let mut text = String::new();
+    let registry = context.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    match prometheus_client::encoding::text::encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
