@@ -414,12 +414,15 @@ impl Scanner<'_> {
 
 /// `members` with the last of each key only.
 fn without_repeated(mut members: Vec<Member>, out: &[u8]) -> Vec<Member> {
-    let mut seen = HashSet::with_capacity(members.len());
-    let keep: Vec<bool> = members.iter().rev().map(|member| seen.insert(&out[member.key.clone()])).collect();
-    if seen.len() < members.len() {
-        let mut keep = keep.into_iter().rev();
-        members.retain(|_| keep.next().unwrap_or(true));
+    let key = |member: &Member| &out[member.key.clone()];
+    // Comparing a few is quicker than hashing them; comparing many would take a time that a sender could choose.
+    let few = members.len() <= 16;
+    if few && members.iter().enumerate().all(|(index, member)| !members[..index].iter().any(|other| key(other) == key(member))) {
+        return members;
     }
+    let mut seen = HashSet::with_capacity(members.len());
+    let mut keep: Vec<bool> = members.iter().rev().map(|member| seen.insert(key(member))).collect();
+    members.retain(|_| keep.pop().unwrap_or(true));
     members
 }
 

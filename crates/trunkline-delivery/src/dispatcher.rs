@@ -141,7 +141,7 @@ fn empty_lanes(subscription: &Subscription) -> Lanes {
 /// A task that ended.
 enum Done {
     Batch { finished: Finished, is_probe: bool },
-    Saved(Progress, Result<(), Unavailable>),
+    Saved(Result<Progress, Unavailable>),
 }
 
 /// All that can happen.
@@ -184,7 +184,7 @@ impl Dispatcher {
             }
             match self.next(draining).await {
                 Happened::Done(Done::Batch { finished, is_probe }) => self.finished(finished, is_probe),
-                Happened::Done(Done::Saved(progress, result)) => self.saved(progress, result),
+                Happened::Done(Done::Saved(result)) => self.saved(result),
                 Happened::Moved => self.save_if_due(),
                 Happened::DeadLetters => self.look_at_dead_letters().await,
                 Happened::Drain => draining = true,
@@ -359,7 +359,11 @@ impl Dispatcher {
             Some(done) = self.tasks.join_next() => match done {
                 Ok(done) => Happened::Done(done),
                 // A task catches the panics of adapters; one of its own is a bug that must not go unnoticed.
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Nobody aborts a task but the runtime, when it ends.
+                    Err(_) => std::future::pending().await,
+                },
             },
             _ = self.head.changed(), if !draining && !can_read => Happened::Moved,
             () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => Happened::Moved,
@@ -423,14 +427,14 @@ impl Dispatcher {
         let attempt = Arc::clone(&self.attempt);
         self.tasks.spawn(async move {
             let result = attempt.journal.save_progress(&attempt.subscription.name, progress.clone()).await;
-            Done::Saved(progress, result)
+            Done::Saved(result.map(|()| progress))
         });
     }
 
-    fn saved(&mut self, progress: Progress, result: Result<(), Unavailable>) {
+    fn saved(&mut self, result: Result<Progress, Unavailable>) {
         self.saving = false;
         match result {
-            Ok(()) => self.saved = progress,
+            Ok(progress) => self.saved = progress,
             Err(_) => self.save_at = Some(Instant::now() + SAVE_EVERY),
         }
     }
@@ -480,7 +484,7 @@ impl Dispatcher {
     async fn end(&mut self) {
         while self.saving {
             match self.tasks.join_next().await {
-                Some(Ok(Done::Saved(progress, result))) => self.saved(progress, result),
+                Some(Ok(Done::Saved(result))) => self.saved(result),
                 Some(_) => {}
                 None => break,
             }

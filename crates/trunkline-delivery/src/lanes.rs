@@ -63,7 +63,7 @@ pub(crate) struct Lanes {
     mode: LaneMode,
     /// How many events of one lane may be in a batch.
     per_lane: usize,
-    lanes: HashMap<u64, Lane>,
+    by_key: HashMap<u64, Lane>,
     ready: VecDeque<u64>,
     waiting: BTreeSet<(Instant, u64)>,
     /// What was taken and did not come back yet.
@@ -87,7 +87,7 @@ impl Lanes {
         Self {
             mode,
             per_lane,
-            lanes: HashMap::new(),
+            by_key: HashMap::new(),
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
             taken: HashMap::new(),
@@ -160,7 +160,7 @@ impl Lanes {
     /// Holds the lane of `conversation` for a dead letter.
     pub(crate) fn hold(&mut self, conversation: &str, letter: i64) {
         let key = self.key(conversation);
-        let lane = self.lanes.entry(key).or_default();
+        let lane = self.by_key.entry(key).or_default();
         match lane.state {
             // What is under way is what died; coming back, it holds the lane itself.
             State::Busy => return,
@@ -174,13 +174,13 @@ impl Lanes {
 
     /// The dead letters for which lanes are held.
     pub(crate) fn held(&self) -> Vec<i64> {
-        let held = self.lanes.values().filter_map(|lane| if let State::Held(letter) = lane.state { Some(letter) } else { None });
+        let held = self.by_key.values().filter_map(|lane| if let State::Held(letter) = lane.state { Some(letter) } else { None });
         held.collect()
     }
 
     /// Lets go of the lane that is held for `letter`.
     pub(crate) fn release(&mut self, letter: i64) {
-        let held = self.lanes.iter_mut().find(|(_, lane)| lane.state == State::Held(letter));
+        let held = self.by_key.iter_mut().find(|(_, lane)| lane.state == State::Held(letter));
         if let Some((&key, lane)) = held {
             lane.state = State::Ready;
             self.make_ready(key);
@@ -189,7 +189,7 @@ impl Lanes {
 
     fn enqueue(&mut self, mut owed: Owed) {
         let key = owed.lane;
-        let lane = self.lanes.entry(key).or_default();
+        let lane = self.by_key.entry(key).or_default();
         if !matches!(lane.state, State::Ready | State::Busy) {
             owed.event = None;
         }
@@ -211,8 +211,8 @@ impl Lanes {
     }
 
     fn make_ready(&mut self, key: u64) {
-        match self.lanes.get(&key) {
-            Some(lane) if lane.queue.is_empty() => drop(self.lanes.remove(&key)),
+        match self.by_key.get(&key) {
+            Some(lane) if lane.queue.is_empty() => drop(self.by_key.remove(&key)),
             Some(_) => self.ready.push_back(key),
             None => {}
         }
@@ -225,7 +225,7 @@ impl Lanes {
                 return;
             }
             self.waiting.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&key) {
+            if let Some(lane) = self.by_key.get_mut(&key) {
                 lane.state = State::Ready;
             }
             self.make_ready(key);
@@ -243,7 +243,7 @@ impl Lanes {
         let mut batch: Vec<Owed> = Vec::new();
         let mut bytes = 0;
         while let Some(&key) = self.ready.front() {
-            let Some(lane) = self.lanes.get_mut(&key) else {
+            let Some(lane) = self.by_key.get_mut(&key) else {
                 self.ready.pop_front();
                 continue;
             };
@@ -305,14 +305,14 @@ impl Lanes {
                     if owed.letter.is_none() {
                         self.offsets.insert(owed.offset);
                     }
-                    if let Some(lane) = self.lanes.get_mut(&owed.lane) {
+                    if let Some(lane) = self.by_key.get_mut(&owed.lane) {
                         lane.queue.push_front(owed);
                     }
                 }
             }
         }
         for (key, state) in touched {
-            if let Some(lane) = self.lanes.get_mut(&key) {
+            if let Some(lane) = self.by_key.get_mut(&key) {
                 lane.state = state;
             }
             match state {
@@ -328,7 +328,7 @@ impl Lanes {
 
     /// Keeps only the offsets of what is queued.
     pub(crate) fn unload_all(&mut self) {
-        for owed in self.lanes.values_mut().flat_map(|lane| &mut lane.queue) {
+        for owed in self.by_key.values_mut().flat_map(|lane| &mut lane.queue) {
             owed.event = None;
         }
         self.bytes = 0;
@@ -336,7 +336,7 @@ impl Lanes {
 
     /// Keeps only the offsets of a lane that waits.
     fn unload(&mut self, key: u64) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(lane) = self.by_key.get_mut(&key) else { return };
         for owed in &mut lane.queue {
             self.bytes -= weight(owed);
             owed.event = None;
@@ -350,7 +350,7 @@ impl Lanes {
 
     /// What has to be stored to go on from here after a restart.
     pub(crate) fn progress(&self) -> Progress {
-        let queued = self.lanes.values().flat_map(|lane| &lane.queue).filter(|owed| owed.letter.is_none());
+        let queued = self.by_key.values().flat_map(|lane| &lane.queue).filter(|owed| owed.letter.is_none());
         let queued = queued.map(|owed| Unsettled { offset: owed.offset, attempts: owed.attempts, since: owed.since });
         let mut unsettled: Vec<Unsettled> = queued.chain(self.taken.values().cloned()).collect();
         unsettled.sort_unstable_by_key(|owed| owed.offset);
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(offsets(&batch), [4, 5]);
         lanes.settle(done(batch));
         assert_eq!((lanes.progress(), lanes.owed(), lanes.bytes()), (Progress::at(6), 0, 0));
-        assert!(lanes.lanes.is_empty());
+        assert!(lanes.by_key.is_empty());
     }
 
     #[test]

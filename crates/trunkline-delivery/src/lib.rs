@@ -6,8 +6,9 @@
 //!
 //! - **Order.** Events are sorted into *lanes* ([`LaneMode`]). Inside a lane an event is tried only after the one before it is
 //!   settled; lanes run side by side. A conversation never leaves its lane.
-//! - **Retry.** A lane that failed waits, longer each time, with jitter ([`Backoff`]). When batch after batch fails, the
-//!   receiver is down as a whole: a breaker keeps all lanes back and lets a single event through now and then to find out.
+//! - **Retry.** A lane that failed waits, longer each time, with jitter ([`Backoff`]), and what failed is tried again alone, so
+//!   that an event at fault takes no other with it. When batch after batch fails, of more than one lane, the receiver is down as
+//!   a whole: a breaker keeps all lanes back and lets a single event through now and then to find out.
 //! - **Dead letters.** What a receiver rejects, or what fails again and again while the receiver is otherwise ready, is recorded
 //!   in the journal. Its conversation goes on, or is held ([`OnExhausted`]).
 //! - **Memory.** What is read and not settled is bounded in number and bytes; of lanes that wait only offsets are kept.

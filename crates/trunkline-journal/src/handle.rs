@@ -145,10 +145,12 @@ impl Journal {
     /// # Errors
     ///
     /// As [`Journal::append`], and then for all of them.
+    ///
+    /// # Panics
+    ///
+    /// When an append has no event.
     pub async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>, Unavailable> {
-        if appends.iter().all(|append| append.events.is_empty()) {
-            return Ok(Vec::new());
-        }
+        assert!(appends.iter().all(|append| !append.events.is_empty()), "an append has at least one event");
         let bytes: usize = appends.iter().map(Append::bytes).sum();
         let most = self.0.shared.options.queue_bytes / PERMIT_BYTES;
         let permits = u32::try_from((bytes / PERMIT_BYTES + 1).min(most.max(1))).unwrap_or(u32::MAX);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
-use trunkline_core::{Event, EventId, JournalId, Offset, Timestamp};
+use trunkline_core::{Event, EventId, JournalId, NewEvent, Offset, Timestamp};
 
 use crate::index::Index;
 use crate::lock::Lock;
@@ -237,7 +237,7 @@ impl Writer {
             let transaction = connection.transaction()?;
             for command in &mut batch {
                 results.push(match command {
-                    Command::Append { appends, .. } => Some(self.append(&transaction, appends, &mut recorded)?),
+                    Command::Append { appends, .. } => Some(self.append(&transaction, std::mem::take(appends), &mut recorded)?),
                     Command::Work(work) => {
                         work.run(&transaction)?;
                         None
@@ -260,10 +260,10 @@ impl Writer {
     }
 
     /// Records some appends, each under its identity.
-    fn append(&self, connection: &Connection, appends: &[Append], recorded: &mut Recorded) -> Result<Answer, rusqlite::Error> {
+    fn append(&self, connection: &Connection, appends: Vec<Append>, recorded: &mut Recorded) -> Result<Answer, rusqlite::Error> {
         // The first look at all identities: nothing of the command is recorded when one cannot be looked up.
         let mut earlier = Vec::with_capacity(appends.len());
-        for append in appends {
+        for append in &appends {
             earlier.push(match &append.identity {
                 Some(identity) => match self.find(connection, identity, recorded) {
                     Ok(found) => found,
@@ -273,8 +273,8 @@ impl Writer {
             });
         }
         let mut answers = Vec::with_capacity(appends.len());
-        for (append, earlier) in appends.iter().zip(earlier) {
-            let within = append.identity.as_ref().and_then(|identity| recorded.identities.get(identity)).copied();
+        for (Append { events, identity }, earlier) in appends.into_iter().zip(earlier) {
+            let within = identity.as_ref().and_then(|identity| recorded.identities.get(identity)).copied();
             if let Some(offset) = earlier.or(within) {
                 recorded.duplicates += 1;
                 answers.push(Appended { first: offset, last: offset, duplicate: true });
@@ -282,25 +282,17 @@ impl Writer {
             }
             let first = self.next + recorded.events.len() as Offset;
             let time = self.shared.options.clock.now().max(self.last_time);
-            for (index, event) in append.events.iter().enumerate() {
-                let offset = first + index as Offset;
-                let identity = append.identity.as_deref().filter(|_| index + 1 == append.events.len());
-                row::insert(connection, offset, time, event, identity)?;
-                let event = Event {
-                    offset,
-                    id: EventId::derive(self.shared.id, time, offset),
-                    time,
-                    kind: event.kind,
-                    conversation: event.conversation.clone(),
-                    event_type: event.event_type.clone(),
-                    channel: event.channel.clone(),
-                    body: event.body.clone(),
-                };
+            let last = (first + events.len() as Offset).saturating_sub(1);
+            for (offset, event) in (first..).zip(events) {
+                let identity = identity.as_deref().filter(|_| offset == last);
+                row::insert(connection, offset, time, &event, identity)?;
+                let id = EventId::derive(self.shared.id, time, offset);
+                let NewEvent { kind, conversation, event_type, channel, body } = event;
+                let event = Event { offset, id, time, kind, conversation, event_type, channel, body };
                 recorded.events.push((Arc::new(event), identity.map(str::to_owned)));
             }
-            let last = self.next + recorded.events.len() as Offset - 1;
-            if let Some(identity) = &append.identity {
-                recorded.identities.insert(identity.clone(), last);
+            if let Some(identity) = identity {
+                recorded.identities.insert(identity, last);
             }
             answers.push(Appended { first, last, duplicate: false });
         }

@@ -114,16 +114,16 @@ impl Gateway {
         let control = Control::new(address);
         control.write(&directory)?;
         let stop_serving = CancellationToken::new();
-        let context = Context {
+        let context = Arc::new(Context {
             journal: journal.clone(),
             conversations: Arc::new(conversations),
             deliveries: Arc::clone(&deliveries),
-            api: Arc::new(api),
-            control_token: Arc::new(Secret::new(control.token)),
+            api,
+            control_token: Secret::new(control.token),
             limits: server.body,
-            registry: Arc::new(Mutex::new(registry)),
+            registry: Mutex::new(registry),
             draining: stop_serving.clone(),
-        };
+        });
         let routes = server::routes(&context, &channels);
         let server_task = tokio::spawn(listener.serve(routes, stop_serving.clone()));
         Ok(Self { address, journal, directory, deliveries, turns, server: server_task, grace: server.grace, stop_serving, shutdown })

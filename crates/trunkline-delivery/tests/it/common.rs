@@ -342,7 +342,7 @@ impl Receiver for Fake {
     async fn close(&self) {
         self.log.send_modify(|log| log.closed += 1);
         if self.close_hangs {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

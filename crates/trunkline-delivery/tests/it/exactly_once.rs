@@ -61,7 +61,7 @@ impl Receiver for Table {
             Mood::HangsBefore => std::future::pending().await,
             Mood::HangsAfter => {
                 self.store(batch);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Mood::Panics => panic!("told to panic"),
         }
@@ -129,9 +129,9 @@ async fn play(runs: Vec<Run>, moods: Vec<Mood>, batch: usize) -> (Vec<Offset>, O
         let mut contents = table.contents.subscribe();
         soon(contents.wait_for(|contents| contents.events.len() >= wanted)).await.unwrap();
         if run.is_forced {
-            running.force().await
+            running.force().await;
         } else {
-            running.drain().await
+            running.drain().await;
         }
         if run.reopens {
             world.reopen().await;

@@ -93,7 +93,7 @@ async fn a_slow_conversation_with_a_backlog_larger_than_the_memory_does_not_stop
 #[tokio::test]
 async fn a_failing_conversation_with_a_backlog_larger_than_a_read_does_not_stop_others() {
     let world = World::new();
-    world.append(&["failing"; 1_000]).await;
+    world.append(&vec!["failing"; 6_000]).await;
     world.append(&["well"]).await;
     let fake =
         Arc::new(Fake::each(|event, _| if event.conversation == "failing" { Outcome::retry("no") } else { Outcome::Delivered }));
@@ -102,10 +102,10 @@ async fn a_failing_conversation_with_a_backlog_larger_than_a_read_does_not_stop_
     subscription.batch.events = 16;
     let running = world.start(subscription, &fake);
     let log = fake.until_delivered(1).await;
-    assert_eq!((log.delivered_offsets(), log.tries(1), log.tries(1_000)), (vec![1_001], 1, 0));
+    assert_eq!((log.delivered_offsets(), log.tries(1), log.tries(6_000)), (vec![6_001], 1, 0));
     running.drain().await;
     let progress = soon(world.stored()).await.unwrap();
-    assert_eq!((progress.low(), progress.position), (1, 1_002));
+    assert_eq!((progress.low(), progress.position), (1, 6_002));
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The part of the index that is not in the file yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use foldhash::{HashMap, HashMapExt as _};
 use trunkline_core::Offset;
 
 /// Entries on their way into the file.

@@ -1,3 +1,77 @@
-#[derive(Debug, clap::Args)]
-pub(super) struct List {}
-impl List { pub(super) fn run(self) -> Result<super::output::Outcome, super::output::Failure> { Ok(super::output::Outcome::Done) } }
+//! `trunkline conversations`: who writes.
+
+use clap::Args;
+use serde::Serialize;
+use trunkline_core::{Offset, Timestamp};
+use trunkline_journal::{ConversationSummary, OfflineJournal};
+
+use super::JournalArgs;
+use super::format::{local, rfc3339, table};
+use super::gist::{shortened, text};
+use super::output::{self, Failure, Outcome};
+
+/// How many offsets before the last event of a conversation its last text is looked for.
+const LOOK_BACK: u64 = 1_000;
+
+/// Works with and without a running gateway. The newest events of a running one appear about a second late.
+#[derive(Args, Debug)]
+pub(super) struct List {
+    #[command(flatten)]
+    journal: JournalArgs,
+    /// Conversations at the most.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Conversation {
+    conversation: String,
+    events: u64,
+    first: Offset,
+    last: Offset,
+    last_time: Option<String>,
+    last_text: Option<String>,
+    #[serde(skip)]
+    time: Option<Timestamp>,
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<Outcome, Failure> {
+        let journal = OfflineJournal::open(&self.journal.directory()?)?;
+        let summaries = journal.conversations(self.limit)?;
+        let list = summaries.into_iter().map(|summary| Conversation::read(&journal, summary)).collect::<Result<Vec<_>, _>>()?;
+        if self.json {
+            let lines = list.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+            output::print_exactly(lines.into_iter().map(|line| line + "\n").collect::<String>())?;
+        } else if list.is_empty() {
+            output::print_line("There are no conversations yet.")?;
+        } else {
+            let rows: Vec<_> = list.iter().map(Conversation::row).collect();
+            output::print(table(&["CONVERSATION", "EVENTS", "LAST EVENT", "LAST TEXT"], &["EVENTS"], &rows))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Conversation {
+    fn read(journal: &OfflineJournal, summary: ConversationSummary) -> Result<Self, Failure> {
+        let ConversationSummary { conversation, events, first, last } = summary;
+        let time = journal.event(last)?.map(|event| event.time);
+        let from = last.saturating_sub(LOOK_BACK).max(first);
+        let newest = journal.conversation(&conversation, from, usize::try_from(LOOK_BACK)?)?;
+        let last_text = newest.events.iter().rev().find_map(|event| text(event));
+        Ok(Self { conversation, events, first, last, last_time: time.map(rfc3339), last_text, time })
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            shortened(&self.conversation, 40),
+            self.events.to_string(),
+            self.time.map_or_else(|| "-".to_owned(), local),
+            shortened(self.last_text.as_deref().unwrap_or_default(), 60),
+        ]
+    }
+}

@@ -4,13 +4,17 @@
 //! everything under way was finished.
 
 mod check;
+mod client;
 mod conversations;
 mod dead_letters;
+mod format;
+mod gist;
 mod init;
 mod journal;
 mod output;
 mod serve;
 mod shell;
+mod since;
 mod tail;
 
 use std::path::PathBuf;
@@ -19,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use trunkline_config::Diagnostics;
 
-use crate::config::{Overrides, Plan, Project};
+use crate::config::{JournalPlan, Overrides, Plan, Project};
 use output::{Failure, Outcome};
 
 /// The event gateway for conversational assistants.
@@ -45,11 +49,9 @@ enum Command {
     /// List the conversations, those with the newest events first.
     Conversations(conversations::List),
     /// Look at the events that a subscription gave up on, and decide about them.
-    #[command(subcommand)]
-    DeadLetters(dead_letters::Command),
+    DeadLetters(dead_letters::DeadLetters),
     /// Look at the journal itself.
-    #[command(subcommand)]
-    Journal(journal::Command),
+    Journal(journal::JournalCommand),
     /// Print a script that completes commands in a shell.
     Completions {
         /// The shell.
@@ -96,7 +98,12 @@ struct JournalArgs {
 impl JournalArgs {
     /// The directory of the project's journal.
     fn directory(&self) -> Result<PathBuf, Failure> {
-        Ok(plan(&self.project, Overrides::default())?.journal.directory)
+        Ok(self.plan()?.directory)
+    }
+
+    /// Where the project's journal lies, and how it is kept.
+    fn plan(&self) -> Result<JournalPlan, Failure> {
+        Ok(plan(&self.project, Overrides::default())?.journal)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What commands print, and how they end.
 
+use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -31,6 +32,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(error.to_string())
@@ -53,9 +60,18 @@ pub(super) fn diagnostics(diagnostics: &Diagnostics) {
 }
 
 /// Prints to standard output. A reader that has gone away ends the program quietly, as `head` expects.
+/// Colours are left out where they are not wanted.
 pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush()) {
+    print_to(anstream::stdout().lock(), text.as_ref())
+}
+
+/// Prints to standard output without leaving anything out: `print` takes some control characters for colours.
+pub(super) fn print_exactly(text: impl AsRef<str>) -> Result<(), Failure> {
+    print_to(io::stdout().lock(), text.as_ref())
+}
+
+fn print_to(mut out: impl io::Write, text: &str) -> Result<(), Failure> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         #[expect(clippy::exit, reason = "the reader has gone, and nothing is left to be said or done")]
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         result => Ok(result?),
@@ -65,6 +81,12 @@ pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
 /// Prints a line to standard output.
 pub(super) fn print_line(line: impl AsRef<str>) -> Result<(), Failure> {
     print(format!("{}\n", line.as_ref()))
+}
+
+/// Prints a line to standard error, for what is beside the result.
+pub(super) fn note(line: impl AsRef<str>) {
+    // Nobody is told when nobody can be.
+    let _ = writeln!(anstream::stderr().lock(), "trunkline: {}", line.as_ref());
 }
 
 pub(super) fn exit_code(result: Result<Outcome, Failure>) -> ExitCode {

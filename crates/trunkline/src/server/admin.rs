@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use trunkline_delivery::Delivery;
 use trunkline_journal::{DeadLetter, DeadLetterState};
 
-use super::Context;
+use super::{Context, Shared};
 use super::error::ApiError;
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/subscriptions", get(subscriptions))
         .route("/dead-letters", get(list))
@@ -20,7 +20,7 @@ pub(super) fn routes() -> Router<Context> {
         .route("/dead-letters/{id}/replay", post(replay))
 }
 
-async fn subscriptions(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+async fn subscriptions(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
     let list: Vec<Value> = context.deliveries.iter().map(subscription).collect();
     Ok(json_response(&Value::from(list)))
@@ -38,19 +38,19 @@ pub(super) fn subscription(delivery: &Delivery) -> Value {
     })
 }
 
-async fn list(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+async fn list(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
     let letters = context.journal.dead_letters(None).await?;
     Ok(json_response(&letters.iter().map(dead_letter).collect()))
 }
 
-async fn show(State(context): State<Context>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
+async fn show(State(context): State<Shared>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
     let letter = context.journal.dead_letter(id).await?.ok_or_else(|| no_such(id))?;
     Ok(json_response(&dead_letter(&letter)))
 }
 
-async fn replay(State(context): State<Context>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
+async fn replay(State(context): State<Shared>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
     if !context.journal.set_dead_letter(id, DeadLetterState::Replay, None).await? {
         return Err(no_such(id));
@@ -59,7 +59,7 @@ async fn replay(State(context): State<Context>, Path(id): Path<i64>, request: Re
     Ok(json_response(&json!({"id": id, "state": "replay"})))
 }
 
-async fn drop_letter(State(context): State<Context>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
+async fn drop_letter(State(context): State<Shared>, Path(id): Path<i64>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
     if !context.journal.delete_dead_letter(id).await? {
         return Err(no_such(id));

@@ -11,15 +11,15 @@ use trunkline_core::json::{self, Document, Layout};
 use trunkline_journal::Append;
 
 use super::error::ApiError;
-use super::{Context, rasa};
+use super::{Shared, rasa};
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/api/events", post(append))
 }
 
 /// Appends one event or a list, each with its `sender_id`, as brokers publish them: all or none. Answers 202 with the offsets
 /// once they are durable.
-async fn append(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+async fn append(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     context.authorize(&parts.headers, &parts.uri, None)?;
     let identity = rasa::idempotency_key(&parts, "events")?;

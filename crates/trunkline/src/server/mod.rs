@@ -28,28 +28,29 @@ pub(crate) use listen::Listener;
 use crate::config::ApiPlan;
 use crate::conversation::Conversations;
 
-/// What the routes work with.
-#[derive(Clone)]
+/// What the routes work with, in one piece, because every request takes a copy.
+pub(crate) type Shared = Arc<Context>;
+
 pub(crate) struct Context {
     pub(crate) journal: Journal,
     pub(crate) conversations: Arc<Conversations>,
     pub(crate) deliveries: Arc<Vec<Delivery>>,
-    pub(crate) api: Arc<ApiPlan>,
+    pub(crate) api: ApiPlan,
     /// Lets the commands of the same user on the same machine in.
-    pub(crate) control_token: Arc<Secret>,
+    pub(crate) control_token: Secret,
     pub(crate) limits: BodyLimits,
-    pub(crate) registry: Arc<Mutex<Registry>>,
+    pub(crate) registry: Mutex<Registry>,
     /// Cancelled when the gateway is about to stop.
     pub(crate) draining: CancellationToken,
 }
 
 /// All routes.
-pub(crate) fn routes(context: &Context, channels: &[Box<dyn InputChannel>]) -> Router {
+pub(crate) fn routes(context: &Shared, channels: &[Box<dyn InputChannel>]) -> Router {
     let mut router = Router::new().merge(probes::routes()).merge(rasa::root()).nest("/api", admin::routes());
     if context.api.enabled {
         router = router.merge(rasa::api()).merge(events::routes());
     }
-    let mut router = router.with_state(context.clone());
+    let mut router = router.with_state(Arc::clone(context));
     let inbox = Arc::clone(&context.conversations) as Arc<dyn Inbox>;
     for channel in channels {
         let mount = format!("/webhooks/{}", channel.name());

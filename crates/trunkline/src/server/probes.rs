@@ -10,9 +10,9 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use trunkline_journal::Status;
 
-use super::Context;
+use super::Shared;
 
-pub(super) fn routes() -> Router<Context> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/status/live", get(live)).route("/status/ready", get(ready)).route("/metrics", get(metrics))
 }
 
@@ -21,7 +21,7 @@ async fn live() -> Response {
 }
 
 /// 200 while messages are taken, 503 with the reason while they are not.
-async fn ready(State(context): State<Context>) -> Response {
+async fn ready(State(context): State<Shared>) -> Response {
     let subscriptions: Vec<Value> = context.deliveries.iter().map(super::admin::subscription).collect();
     let reason = match context.journal.status() {
         _ if context.draining.is_cancelled() => Some("the gateway is stopping".to_owned()),
@@ -37,7 +37,7 @@ async fn ready(State(context): State<Context>) -> Response {
     }
 }
 
-async fn metrics(State(context): State<Context>) -> Response {
+async fn metrics(State(context): State<Shared>) -> Response {
     let mut text = String::new();
     let registry = context.registry.lock().unwrap_or_else(PoisonError::into_inner);
     match prometheus_client::encoding::text::encode(&mut text, &registry) {

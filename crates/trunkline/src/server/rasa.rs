@@ -13,16 +13,16 @@ use trunkline_core::json::{self as text, Document, Layout};
 use trunkline_core::tracker::IncludeEvents;
 
 use super::error::ApiError;
-use super::{Context, path};
+use super::{Shared, path};
 use crate::{RASA_VERSION, VERSION};
 
 /// What is there without `--enable-api` too.
-pub(super) fn root() -> Router<Context> {
+pub(super) fn root() -> Router<Shared> {
     Router::new().route("/", get(hello))
 }
 
 /// What is there with `--enable-api`.
-pub(super) fn api() -> Router<Context> {
+pub(super) fn api() -> Router<Shared> {
     Router::new()
         .route("/version", get(version))
         .route("/status", get(status))
@@ -39,12 +39,12 @@ async fn version() -> Response {
 }
 
 /// There is no model here; the keys are those that clients look for.
-async fn status(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+async fn status(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     context.authorize(request.headers(), request.uri(), None)?;
     Ok(json_response(json!({"model_file": "", "model_id": null, "num_active_training_jobs": 0}).to_string()))
 }
 
-async fn conversation(State(context): State<Context>, request: Request) -> Result<Response, ApiError> {
+async fn conversation(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let found = path::conversation(parts.uri.path()).ok_or_else(|| ApiError::not_found("There is no such resource."))?;
     context.authorize(&parts.headers, &parts.uri, Some(&found.id))?;
