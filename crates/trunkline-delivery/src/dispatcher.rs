@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::{CursorKey, EventId, Offset};
@@ -14,7 +14,7 @@ use trunkline_journal::{DeadLetter, DeadLetterState, Journal, Limits, Progress, 
 use crate::attempt::{Attempt, Finished, guard};
 use crate::breaker::{Breaker, Permission};
 use crate::lanes::{Lanes, Settled};
-use crate::{BatchLimits, LaneMode, Metrics, OnExhausted, Receiver, Start, Subscription};
+use crate::{BatchLimits, LaneMode, Metrics, OnExhausted, Receiver, Subscription};
 
 /// How far the stored cursor may be behind the deliveries; what is delivered within it is delivered again after a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub struct Delivery {
     name: String,
     wake: Arc<Notify>,
     report: Arc<Mutex<Report>>,
-    task: JoinHandle<()>,
+    ended: CancellationToken,
 }
 
 /// How a subscription is doing.
@@ -69,10 +69,13 @@ impl Delivery {
     }
 
     /// Waits until it has ended.
-    pub async fn ended(self) {
-        if let Err(error) = self.task.await {
-            tracing::error!(subscription = self.name, %error, "Subscription ended unexpectedly");
-        }
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Whether it has ended: it was asked to, or a bug made it panic.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
     }
 }
 
@@ -105,8 +108,13 @@ pub fn start(
         shutdown,
         attempt: Arc::new(Attempt { journal: journal.clone(), receiver, subscription, cursor, counts }),
     };
-    let task = tokio::spawn(dispatcher.run());
-    Delivery { name, wake, report, task }
+    let ended = CancellationToken::new();
+    let guard = ended.clone().drop_guard();
+    tokio::spawn(async move {
+        dispatcher.run().await;
+        drop(guard);
+    });
+    Delivery { name, wake, report, ended }
 }
 
 struct Dispatcher {
@@ -246,7 +254,7 @@ impl Dispatcher {
         } else if let Some(progress) = stored.clone() {
             progress
         } else {
-            Progress::at(if subscription.start == Start::Now { next } else { 1 })
+            subscription.beginning(next)
         };
         if stored.as_ref() != Some(&progress) {
             journal.save_progress(&subscription.name, progress.clone()).await.map_err(|error| error.to_string())?;

@@ -32,4 +32,4 @@ pub use dispatcher::{Delivery, Report, Shutdown, start};
 pub use filter::{Filter, FilterError};
 pub use metrics::Metrics;
 pub use receiver::Receiver;
-pub use subscription::{BatchLimits, LaneMode, OnExhausted, Retry, Start, Subscription};
+pub use subscription::{BatchLimits, LaneMode, OnExhausted, RegisterError, Retry, Start, Subscription};

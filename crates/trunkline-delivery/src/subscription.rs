@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use trunkline_core::Offset;
+use trunkline_journal::{Journal, Progress, ReadError, Unavailable};
+
 use crate::{Backoff, Filter};
 
 /// What can be chosen about a subscription.
@@ -40,6 +43,33 @@ impl Subscription {
             most_unsettled: 10_000,
         }
     }
+}
+
+impl Subscription {
+    /// Stores where it starts when it is new. A gateway does so before it takes events: [`Start::Now`] then means now, and not
+    /// the moment when the receiver is ready, or when a crash allows.
+    pub async fn register(&self, journal: &Journal) -> Result<(), RegisterError> {
+        if journal.subscriptions().await?.iter().any(|stored| stored.name == self.name) {
+            return Ok(());
+        }
+        Ok(journal.save_progress(&self.name, self.beginning(journal.head() + 1)).await?)
+    }
+
+    /// Where it starts without a cursor; `next` is the offset of the next event to be appended.
+    pub(crate) fn beginning(&self, next: Offset) -> Progress {
+        Progress::at(if self.start == Start::Now { next } else { 1 })
+    }
+}
+
+/// Why the start of a subscription was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The journal could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The journal could not be written.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 /// How events are sorted into lanes.

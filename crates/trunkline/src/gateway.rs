@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline_config::Secret;
-use trunkline_delivery::{BatchLimits, Delivery, Filter, LaneMode, Metrics, Retry, Shutdown, Start, Subscription};
+use trunkline_delivery::{
+    BatchLimits, Delivery, Filter, LaneMode, Metrics, Receiver, RegisterError, Retry, Shutdown, Start, Subscription,
+};
 use trunkline_journal::{Journal, OpenError, Unavailable};
 
 use crate::config::{BrokerPlan, Plan};
 use crate::conversation::{Answering, Conversations, Turns};
-use crate::server::{self, Context, Listener};
+use crate::server::{self, Context, Listener, RequestLatency};
 
 /// The name of the subscription that answers messages.
 const ASSISTANT: &str = "assistant";
@@ -46,9 +48,9 @@ pub enum StartError {
     /// The journal could not be written.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The journal could not be read.
+    /// A subscription could not be registered.
     #[error(transparent)]
-    Read(#[from] trunkline_journal::ReadError),
+    Register(#[from] RegisterError),
     /// The port.
     #[error("cannot listen on {interface}:{port}: {source}{}", if source.kind() == io::ErrorKind::AddrInUse { "; another program has the port, choose one with --port" } else { "" })]
     Listen {
@@ -100,13 +102,15 @@ impl Gateway {
         let conversations = Conversations::new(journal.clone(), recording, Arc::clone(&turns), session_expiration);
         let names = brokers.iter().map(|broker| broker.name.clone()).chain([ASSISTANT.to_owned()]).collect();
         journal.keep_active(names).await?;
+        let mut receivers: Vec<(Subscription, Arc<dyn Receiver>)> = Vec::with_capacity(brokers.len() + 1);
         let answering = Answering::new(journal.clone(), &assistant, Arc::clone(&turns));
-        let subscription = answering_subscription(&assistant);
-        let mut deliveries =
-            vec![trunkline_delivery::start(&journal, subscription, Arc::new(answering), &metrics, shutdown.clone())];
+        receivers.push((answering_subscription(&assistant), Arc::new(answering)));
         for BrokerPlan { name, filter, start, broker, .. } in brokers {
-            let subscription = Subscription { start, ..Subscription::new(name, filter) };
-            let receiver = Arc::new(broker);
+            receivers.push((Subscription { start, ..Subscription::new(name, filter) }, Arc::new(broker)));
+        }
+        let mut deliveries = Vec::with_capacity(receivers.len());
+        for (subscription, receiver) in receivers {
+            subscription.register(&journal).await?;
             deliveries.push(trunkline_delivery::start(&journal, subscription, receiver, &metrics, shutdown.clone()));
         }
         let deliveries = Arc::new(deliveries);
@@ -125,8 +129,19 @@ impl Gateway {
             draining: stop_serving.clone(),
         });
         let routes = server::routes(&context, &channels);
-        let server_task = tokio::spawn(listener.serve(routes, stop_serving.clone()));
-        Ok(Self { address, journal, directory, deliveries, turns, server: server_task, grace: server.grace, stop_serving, shutdown })
+        let latency = RequestLatency::register(&context.registry);
+        let server_task = tokio::spawn(listener.serve(routes, latency, stop_serving.clone()));
+        Ok(Self {
+            address,
+            journal,
+            directory,
+            deliveries,
+            turns,
+            server: server_task,
+            grace: server.grace,
+            stop_serving,
+            shutdown,
+        })
     }
 
     /// Where it listens.
@@ -148,7 +163,7 @@ impl Gateway {
             let _ = server.await;
             shutdown.drain.cancel();
             turns.close();
-            for delivery in Arc::into_inner(deliveries).unwrap_or_default() {
+            for delivery in deliveries.iter() {
                 delivery.ended().await;
             }
         };
@@ -203,9 +218,12 @@ impl Control {
 
         let path = directory.join(Self::FILE);
         let _ = fs::remove_file(&path);
-        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
-            file.write_all(serde_json::to_string(self)?.as_bytes())
-        });
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(serde_json::to_string(self)?.as_bytes()));
         written.map_err(|source| StartError::File { path, source })
     }
 

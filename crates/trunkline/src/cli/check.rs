@@ -3,8 +3,8 @@
 use clap::Args;
 use trunkline_config::Diagnostics;
 
-use super::output::{self, Failure, Outcome};
 use super::ProjectArgs;
+use super::output::{self, Failure, Outcome};
 use crate::config::Project;
 
 /// Exits with 1 when there is an error; warnings alone are 0.

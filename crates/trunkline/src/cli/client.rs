@@ -107,7 +107,9 @@ impl Client {
         let message = serde_json::from_str::<Value>(&text).ok().and_then(|body| Some(body.get("message")?.as_str()?.to_owned()));
         Err(Failure::new(match (status, message) {
             (_, Some(message)) => format!("the gateway at {} answered {status}: {message}", self.address),
-            (StatusCode::NOT_FOUND, None) => format!("the gateway at {} does not serve this; is the channel `rest` on?", self.address),
+            (StatusCode::NOT_FOUND, None) => {
+                format!("the gateway at {} does not serve this; is the channel `rest` on?", self.address)
+            }
             (_, None) => format!("the gateway at {} answered {status}", self.address),
         }))
     }

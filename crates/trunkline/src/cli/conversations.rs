@@ -13,14 +13,16 @@ use super::output::{self, Failure, Outcome};
 /// How many offsets before the last event of a conversation its last text is looked for.
 const LOOK_BACK: u64 = 1_000;
 
+/// List the conversations, those with the newest events first.
+///
 /// Works with and without a running gateway. The newest events of a running one appear about a second late.
 #[derive(Args, Debug)]
 pub(super) struct List {
     #[command(flatten)]
     journal: JournalArgs,
-    /// Conversations at the most.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    /// How many at the most, 1 or more.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -28,7 +30,8 @@ pub(super) struct List {
 
 #[derive(Serialize)]
 struct Conversation {
-    conversation: String,
+    #[serde(rename = "conversation")]
+    id: String,
     events: u64,
     first: Offset,
     last: Offset,
@@ -41,7 +44,7 @@ struct Conversation {
 impl List {
     pub(super) fn run(self) -> Result<Outcome, Failure> {
         let journal = OfflineJournal::open(&self.journal.directory()?)?;
-        let summaries = journal.conversations(self.limit)?;
+        let summaries = journal.conversations(usize::try_from(self.limit)?)?;
         let list = summaries.into_iter().map(|summary| Conversation::read(&journal, summary)).collect::<Result<Vec<_>, _>>()?;
         if self.json {
             let lines = list.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
@@ -63,12 +66,12 @@ impl Conversation {
         let from = last.saturating_sub(LOOK_BACK).max(first);
         let newest = journal.conversation(&conversation, from, usize::try_from(LOOK_BACK)?)?;
         let last_text = newest.events.iter().rev().find_map(|event| text(event));
-        Ok(Self { conversation, events, first, last, last_time: time.map(rfc3339), last_text, time })
+        Ok(Self { id: conversation, events, first, last, last_time: time.map(rfc3339), last_text, time })
     }
 
     fn row(&self) -> Vec<String> {
         vec![
-            shortened(&self.conversation, 40),
+            shortened(&self.id, 40),
             self.events.to_string(),
             self.time.map_or_else(|| "-".to_owned(), local),
             shortened(self.last_text.as_deref().unwrap_or_default(), 60),

@@ -13,6 +13,8 @@ use super::gist::{gist, shortened};
 use super::output::{self, Failure, Outcome};
 use crate::config::JournalPlan;
 
+/// Look at the events that a subscription gave up on, and decide about them.
+///
 /// A dead letter is a copy of the event, kept until it is delivered after all, or dropped.
 #[derive(Args, Debug)]
 pub(super) struct DeadLetters {

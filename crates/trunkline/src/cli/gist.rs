@@ -34,7 +34,9 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
             line.push('…');
             break;
         }
-        if character.is_control() || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             line.extend(character.escape_default());
         } else {
             line.push(character);
@@ -68,7 +70,8 @@ fn intent(body: &Map<String, Value>) -> Option<String> {
 /// `[2 buttons]`, `[image]` and so on, for what was said beside the text.
 fn attachments(data: &Map<String, Value>) -> Vec<String> {
     let image = data.get("image");
-    let is_said = |key: &str, value: &Value| !value.is_null() && !(key == "attachment" && Some(value) == image);
+    let repeats_image = |key: &str, value: &Value| key == "attachment" && Some(value) == image;
+    let is_said = |key: &str, value: &Value| !value.is_null() && !repeats_image(key, value);
     let named = data.iter().filter(|(key, value)| is_said(key, value)).filter_map(|(key, value)| match value {
         Value::Array(items) if items.is_empty() => None,
         Value::Array(items) => Some(format!("[{} {key}]", items.len())),
@@ -116,7 +119,11 @@ mod tests {
             ("slot", r#"{"name": "size", "value": "large"}"#, "size=large"),
             ("slot", r#"{"name": "toppings", "value": ["ham", 2]}"#, r#"toppings=["ham",2]"#),
             ("slot", r#"{"name": "size", "value": null}"#, "size=null"),
-            ("active_loop", r#"{"sender_id": "a", "event": "active_loop", "timestamp": 1.0, "name": "order_form"}"#, "name=order_form"),
+            (
+                "active_loop",
+                r#"{"sender_id": "a", "event": "active_loop", "timestamp": 1.0, "name": "order_form"}"#,
+                "name=order_form",
+            ),
             ("session_started", r#"{"event": "session_started", "metadata": {}}"#, ""),
             ("pizza.ready", r#"{"oven": 3, "late": false, "note": null}"#, "oven=3 late=false"),
             ("user", "no JSON", ""),
@@ -127,7 +134,10 @@ mod tests {
 
     #[test]
     fn a_terminal_is_shown_nothing_that_it_would_act_upon() {
-        assert_eq!(gist(&event("user", r#"{"text": "one\ntwo \u001b[2J\u007f \u202eevil é 🍕"}"#)), "one\\ntwo \\u{1b}[2J\\u{7f} \\u{202e}evil é 🍕");
+        assert_eq!(
+            gist(&event("user", r#"{"text": "one\ntwo \u001b[2J\u007f \u202eevil é 🍕"}"#)),
+            "one\\ntwo \\u{1b}[2J\\u{7f} \\u{202e}evil é 🍕"
+        );
         assert_eq!(shortened("abcdef", 3), "abc…");
         assert_eq!(shortened("äöü", 3), "äöü");
     }

@@ -15,6 +15,8 @@ const FILES: [(&str, &str); 3] = [
     ("trunkline.yml", include_str!("init/trunkline.yml")),
 ];
 
+/// Make a project with commented files.
+///
 /// When one of the files is there already, nothing is changed.
 #[derive(Args, Debug)]
 pub(super) struct Init {
@@ -26,14 +28,20 @@ pub(super) struct Init {
 impl Init {
     pub(super) fn run(self) -> Result<Outcome, Failure> {
         let directory = &self.directory;
-        let present: Vec<_> = FILES.iter().map(|(name, _)| directory.join(name)).filter(|path| path.symlink_metadata().is_ok()).collect();
+        let present: Vec<_> =
+            FILES.iter().map(|(name, _)| directory.join(name)).filter(|path| path.symlink_metadata().is_ok()).collect();
         if !present.is_empty() {
             return Err(refused(&present));
         }
         fs::create_dir_all(directory).map_err(|error| Failure::new(format!("{}: {error}", directory.display())))?;
         for (name, text) in FILES {
             let path = directory.join(name);
-            match fs::OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes())) {
+            match fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+            {
                 Ok(()) => {}
                 // It has come in between.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(refused(&[path])),
@@ -64,8 +72,14 @@ fn hints(directory: &Path) -> String {
         (command("shell"), "talks to the assistant in the terminal"),
     ];
     let width = next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let mut lines = vec![format!("Made a project in {}:", directory.display())];
-    lines.extend(["endpoints.yml    where events are published", "credentials.yml  where people write", "trunkline.yml    all else"].map(|line| format!("  {line}")));
+    let mut lines = vec![format!(
+        "Made a project in {}:",
+        if argument.is_empty() { "this directory".into() } else { directory.display().to_string() }
+    )];
+    lines.extend(
+        ["endpoints.yml    where events are published", "credentials.yml  where people write", "trunkline.yml    all else"]
+            .map(|line| format!("  {line}")),
+    );
     lines.push("Next:".to_owned());
     lines.extend(next.iter().map(|(command, what)| format!("  {command:width$}  {what}")));
     lines.join("\n")
@@ -108,7 +122,9 @@ mod tests {
     /// `text` with all keys in force: a `#` right before a word hides a key, one before a space begins a remark.
     fn uncommented(text: &str) -> String {
         let line = |line: &str| match line.split_once('#') {
-            Some((indent, key)) if indent.trim().is_empty() && !key.starts_with(' ') && !key.is_empty() => format!("{indent}{key}\n"),
+            Some((indent, key)) if indent.trim().is_empty() && !key.starts_with(' ') && !key.is_empty() => {
+                format!("{indent}{key}\n")
+            }
             _ => format!("{line}\n"),
         };
         text.lines().map(line).collect()
@@ -120,7 +136,7 @@ mod tests {
         for line in text.lines() {
             let remark = line.trim_start().strip_prefix("#     ");
             match (remark, examples.last_mut()) {
-                (Some(code), Some(example)) => *example += &format!("{code}\n"),
+                (Some(code), Some(example)) => example.extend([code, "\n"]),
                 _ => examples.push(String::new()),
             }
         }
@@ -174,18 +190,21 @@ mod tests {
 
     #[test]
     fn the_examples_are_right() {
-        let brokers: Vec<_> = examples(file("endpoints.yml")).iter().map(|text| plan(&[("endpoints.yml", text)]).brokers.len()).collect();
+        let brokers: Vec<_> =
+            examples(file("endpoints.yml")).iter().map(|text| plan(&[("endpoints.yml", text)]).brokers.len()).collect();
         assert_eq!(brokers, [1, 2]);
         let kinds = examples(file("trunkline.yml")).into_iter().map(|example| {
-            let lines: String = example.lines().map(|line| format!("  {line}\n")).collect();
-            plan(&[("trunkline.yml", &format!("assistant:\n{lines}"))]).assistant.kind
+            let text = format!("assistant:\n  {}", example.replace('\n', "\n  "));
+            plan(&[("trunkline.yml", &text)]).assistant.kind
         });
         assert_eq!(kinds.collect::<Vec<_>>(), ["rasa", "rasa", "http"]);
     }
 
     #[test]
     fn a_directory_is_quoted_where_a_shell_needs_it() {
-        for (directory, expected) in [(".", ""), ("pizzeria", " pizzeria"), ("my pizzeria", " 'my pizzeria'"), ("it's", r" 'it'\''s'")] {
+        for (directory, expected) in
+            [(".", ""), ("pizzeria", " pizzeria"), ("my pizzeria", " 'my pizzeria'"), ("it's", r" 'it'\''s'")]
+        {
             assert_eq!(argument(Path::new(directory)), expected);
         }
     }

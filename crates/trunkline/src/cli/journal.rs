@@ -14,6 +14,8 @@ use super::format::{count, local, print_chunk, rfc3339, table};
 use super::gist::shortened;
 use super::output::{self, Failure, Outcome};
 
+/// Look at the journal itself.
+///
 /// Works with and without a running gateway, and changes nothing.
 #[derive(Args, Debug)]
 pub(super) struct JournalCommand {
@@ -137,7 +139,7 @@ fn verify(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
         line["sound"] = found.is_sound().into();
         output::print_line(line.to_string())?;
     } else {
-        output::print(findings(&found).into_iter().map(|line| line + "\n").collect::<String>())?;
+        output::print_lines(findings(&found))?;
         let verdict = if found.is_sound() { "sound" } else { "not sound" };
         let (records, bytes) = (count(found.records, "record"), HumanBytes(found.bytes));
         output::print_line(format!("{records}, {bytes} of events: {verdict}"))?;
@@ -188,14 +190,17 @@ mod tests {
             database: vec!["row 5 missing from index".to_owned()],
             ..Verification::default()
         };
-        assert_eq!(findings(&found), [
-            "offset 5: the record is damaged",
-            "offset 7: the record is missing",
-            "offsets 9 to 12: the records are missing",
-            "offset 14: the time is earlier than before",
-            "offsets 1, 3: the identity `rest:ann:k` was recorded more than once",
-            "journal.db: row 5 missing from index",
-        ]);
+        assert_eq!(
+            findings(&found),
+            [
+                "offset 5: the record is damaged",
+                "offset 7: the record is missing",
+                "offsets 9 to 12: the records are missing",
+                "offset 14: the time is earlier than before",
+                "offsets 1, 3: the identity `rest:ann:k` was recorded more than once",
+                "journal.db: row 5 missing from index",
+            ]
+        );
         assert!(findings(&Verification::default()).is_empty());
     }
 }

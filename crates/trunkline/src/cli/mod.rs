@@ -40,17 +40,11 @@ enum Command {
     Serve(serve::Serve),
     /// Read the files of a project and say what is wrong, without connecting anywhere.
     Check(check::Check),
-    /// Make a project with commented files.
     Init(init::Init),
-    /// Talk to the assistant in the terminal.
     Shell(shell::Shell),
-    /// Follow the journal.
     Tail(tail::Tail),
-    /// List the conversations, those with the newest events first.
     Conversations(conversations::List),
-    /// Look at the events that a subscription gave up on, and decide about them.
     DeadLetters(dead_letters::DeadLetters),
-    /// Look at the journal itself.
     Journal(journal::JournalCommand),
     /// Print a script that completes commands in a shell.
     Completions {

@@ -83,6 +83,11 @@ pub(super) fn print_line(line: impl AsRef<str>) -> Result<(), Failure> {
     print(format!("{}\n", line.as_ref()))
 }
 
+/// Prints some lines to standard output, at once.
+pub(super) fn print_lines(lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    print(lines.into_iter().map(|line| line + "\n").collect::<String>())
+}
+
 /// Prints a line to standard error, for what is beside the result.
 pub(super) fn note(line: impl AsRef<str>) {
     // Nobody is told when nobody can be.

@@ -9,9 +9,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::output::{self, Failure, Outcome};
 use super::{LogFormat, ProjectArgs};
+use crate::VERSION;
 use crate::config::{Overrides, Plan};
 use crate::gateway::{Gateway, Stopped};
-use crate::VERSION;
 
 /// The options are named as Rasa's, and win over `trunkline.yml`.
 #[derive(Args, Debug)]

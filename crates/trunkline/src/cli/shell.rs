@@ -25,13 +25,15 @@ const BOT: Style = AnsiColor::Cyan.on_default();
 /// How much longer than the assistant may take the shell waits, for messages that stand before this one.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Talks to the gateway that runs on the project's journal; when none does, one is started for the time. /quit or Ctrl-D ends.
+/// Talk to the assistant in the terminal.
+///
+/// It talks to the gateway that runs on the project's journal; when none does, one is started for the time. /quit or Ctrl-D ends.
 /// When standard input is no terminal, every line of it is a message.
 #[derive(Args, Debug)]
 pub(super) struct Shell {
     #[command(flatten)]
     project: ProjectArgs,
-    /// The conversation to go on with. [default: a new one]
+    /// The id of the conversation, to go on with one. [default: a new one]
     #[arg(long, value_name = "ID")]
     conversation: Option<String>,
 }
@@ -48,9 +50,10 @@ impl Shell {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let (client, gateway) = runtime.block_on(connect(plan))?;
         let talk = Talk { runtime: &runtime, client, conversation, patience };
-        let result = if io::stdin().is_terminal() { talk.interactively() } else { talk.from_lines() };
+        let result = if io::stdin().is_terminal() { talk.interactively() } else { talk.line_by_line() };
         if let Some(gateway) = gateway {
-            runtime.block_on(gateway.stop(std::future::pending()));
+            // A broker that does not answer is not waited for when nobody wants to.
+            runtime.block_on(gateway.stop(async { drop(tokio::signal::ctrl_c().await) }));
         }
         result.map(|()| Outcome::Done)
     }
@@ -112,7 +115,7 @@ impl Talk<'_> {
     }
 
     /// Every line is a message; the first that fails ends it.
-    fn from_lines(&self) -> Result<(), Failure> {
+    fn line_by_line(&self) -> Result<(), Failure> {
         for line in io::stdin().lock().lines() {
             let line = line?;
             match line.trim() {
@@ -125,9 +128,8 @@ impl Talk<'_> {
     }
 
     async fn say(&self, message: &str) -> Result<(), Failure> {
-        self.client.say(&self.conversation, message, self.patience, |reply| {
-            output::print(spoken(reply).into_iter().map(|line| format!("{BOT}{line}{BOT:#}\n")).collect::<String>())
-        }).await
+        let print = |reply: &Value| output::print_lines(spoken(reply).into_iter().map(|line| format!("{BOT}{line}{BOT:#}")));
+        self.client.say(&self.conversation, message, self.patience, print).await
     }
 }
 
@@ -163,7 +165,10 @@ mod tests {
             (json!({"recipient_id": "u", "text": "Hi\nthere"}), vec!["Hi", "there"]),
             (json!({"text": "Sure?", "buttons": buttons}), vec!["Sure?", "1: Yes (/yes)", "2: No (/no)"]),
             (json!({"image": "https://x/y.png"}), vec![r#"image: "https://x/y.png""#]),
-            (json!({"custom": {"b": 1, "a": [2]}, "attachment": {"x": null}}), vec![r#"attachment: {"x":null}"#, r#"custom: {"b":1,"a":[2]}"#]),
+            (
+                json!({"custom": {"b": 1, "a": [2]}, "attachment": {"x": null}}),
+                vec![r#"attachment: {"x":null}"#, r#"custom: {"b":1,"a":[2]}"#],
+            ),
             (json!({"text": "\u{1b}[2J"}), vec!["\\u{1b}[2J"]),
             (json!([]), vec![]),
         ] {

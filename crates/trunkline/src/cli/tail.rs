@@ -23,7 +23,10 @@ const POLL: Duration = Duration::from_millis(200);
 /// Over fewer records than these it costs less to read them than to ask the index.
 const FEW: Offset = 4_096;
 
-/// Works with and without a running gateway. Without --since it begins with the last 10 events.
+/// Follow the journal.
+///
+/// Works with and without a running gateway. Every line has the time, the offset, the conversation, the type and the gist of an
+/// event. With --no-follow it exits with 1 when a record was damaged and left out.
 #[derive(Args, Debug)]
 pub(super) struct Tail {
     #[command(flatten)]
@@ -153,7 +156,7 @@ impl Selection {
                 Some(conversation) => journal.conversation(conversation, next, limits.events)?,
                 None => journal.read(next, limits)?,
             };
-            let is_last = indexed.is_some() && chunk.events.is_empty();
+            let is_last = chunk.next <= next;
             next = chunk.next;
             chunk.events.retain(|event| event.offset < end && self.accepts(event));
             chunk.damaged.retain(|offset| *offset < end);

@@ -18,11 +18,13 @@ pub(super) fn channels(root: &Section<'_>) -> Vec<Box<dyn InputChannel>> {
                 None => root.error(name, format!("channel `{name}` is not built in yet; built in: {}", built_in()), None),
             },
             None if name.contains('.') => {
-                let message = format!("`{name}` is a Python class, and custom channels are not built in yet; built in: {}", built_in());
+                let message =
+                    format!("`{name}` is a Python class, and custom channels are not built in yet; built in: {}", built_in());
                 root.error(name, message, None);
             }
             None => {
-                let hint = closest(name, CHANNELS.iter().map(|spec| spec.name)).map(|nearest| format!("did you mean `{nearest}`?"));
+                let hint =
+                    closest(name, CHANNELS.iter().map(|spec| spec.name)).map(|nearest| format!("did you mean `{nearest}`?"));
                 root.error(name, format!("unknown channel `{name}`; built in: {}", built_in()), hint.as_deref());
             }
         }

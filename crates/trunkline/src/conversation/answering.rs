@@ -56,7 +56,13 @@ impl Answering {
         };
         if let Some(reason) = &problem {
             let assistant = self.assistant.name();
-            tracing::warn!(assistant, conversation = message.sender_id, offset = event.offset, reason, "Assistant did not answer");
+            tracing::warn!(
+                assistant,
+                conversation = message.sender_id,
+                offset = event.offset,
+                reason,
+                "Assistant did not answer"
+            );
             turn.apologize(&self.apology);
         }
         match turn.end().await {

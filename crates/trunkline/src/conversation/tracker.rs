@@ -69,7 +69,12 @@ impl Conversations {
     }
 
     /// Appends a message that is not to be answered.
-    pub(crate) async fn append_message(&self, conversation: &str, message: &UserMessage, parse_data: Option<&str>) -> Result<(), TrackerError> {
+    pub(crate) async fn append_message(
+        &self,
+        conversation: &str,
+        message: &UserMessage,
+        parse_data: Option<&str>,
+    ) -> Result<(), TrackerError> {
         let now = self.journal.clock().seconds();
         let mut event = NewEvent::user(message, Kind::Event, now);
         if let Some(parse_data) = parse_data {
@@ -142,7 +147,13 @@ fn added_behind_replacement(conversation: &str, events: &mut Vec<NewEvent>) {
         list.join(", ")
     );
     let (kind, channel) = (Kind::Replacement, None);
-    *events = vec![NewEvent { kind, conversation: conversation.into(), event_type: "tracker_replaced".into(), channel, body: body.into() }];
+    *events = vec![NewEvent {
+        kind,
+        conversation: conversation.into(),
+        event_type: "tracker_replaced".into(),
+        channel,
+        body: body.into(),
+    }];
 }
 
 /// The events in a replacement.

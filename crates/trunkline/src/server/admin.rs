@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trunkline_delivery::Delivery;
 use trunkline_journal::{DeadLetter, DeadLetterState};
 
-use super::{Context, Shared};
 use super::error::ApiError;
+use super::{Context, Shared};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()

@@ -35,10 +35,8 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
             .collect::<Result<_, ApiError>>()?,
     };
     let appended = context.journal.append(Append { events, identity }).await?;
-    let answer = format!(
-        "{{\"first_offset\":{},\"last_offset\":{},\"duplicate\":{}}}",
-        appended.first, appended.last, appended.duplicate
-    );
+    let answer =
+        format!("{{\"first_offset\":{},\"last_offset\":{},\"duplicate\":{}}}", appended.first, appended.last, appended.duplicate);
     Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer).into_response())
 }
 

@@ -1,18 +1,27 @@
 //! Accepting connections, with bounds on their number and on the time of a request's head.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use super::RequestLatency;
 
 /// The time for the head of a request to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -42,7 +51,7 @@ impl Listener {
     }
 
     /// Serves `routes` until `drain`; then accepts no more, and ends when the requests under way are answered.
-    pub(crate) async fn serve(self, routes: Router, drain: CancellationToken) {
+    pub(crate) async fn serve(self, routes: Router, latency: RequestLatency, drain: CancellationToken) {
         let room = Arc::new(Semaphore::new(self.max_connections));
         let graceful = GracefulShutdown::new();
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -59,7 +68,9 @@ impl Listener {
                 }
             };
             let _ = TcpStream::set_nodelay(&stream, true);
-            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone())).into_owned();
+            let (routes, latency) = (routes.clone(), latency.clone());
+            let service = service_fn(move |request| answer(routes.clone(), latency.clone(), request));
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -71,6 +82,16 @@ impl Listener {
         drop(self.listener);
         graceful.shutdown().await;
     }
+}
+
+/// Answers one request, measures it, and turns a panic, which is a bug, into 500. Around the router as a whole, because a layer
+/// of axum costs an allocation or more for every request and route.
+async fn answer(mut routes: Router, latency: RequestLatency, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let (started, group) = (Instant::now(), RequestLatency::group(request.uri().path()));
+    let response = AssertUnwindSafe(routes.call(request)).catch_unwind().await;
+    let response = response.unwrap_or_else(|_| Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()))?;
+    latency.observe(group, response.status().as_u16(), started.elapsed());
+    Ok(response)
 }
 
 /// A connection that broke before it was accepted is nothing; without file descriptors there is nothing to do but wait.

@@ -14,16 +14,15 @@ mod rasa;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::middleware;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 use trunkline_channels::{BodyLimits, Inbox, InputChannel};
 use trunkline_config::Secret;
 use trunkline_delivery::Delivery;
 use trunkline_journal::Journal;
 
 pub(crate) use listen::Listener;
+pub(crate) use metrics::RequestLatency;
 
 use crate::config::ApiPlan;
 use crate::conversation::Conversations;
@@ -56,10 +55,6 @@ pub(crate) fn routes(context: &Shared, channels: &[Box<dyn InputChannel>]) -> Ro
         let mount = format!("/webhooks/{}", channel.name());
         router = router.merge(channel.routes(&mount, Arc::clone(&inbox), context.limits));
     }
-    let latency = metrics::RequestLatency::register(&context.registry);
-    let router = router
-        .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn_with_state(latency, metrics::measure));
     match cors::layer(&context.api.cors) {
         Some(layer) => router.layer(layer),
         None => router,

@@ -72,7 +72,8 @@ mod tests {
             let found = conversation(path).unwrap();
             assert_eq!((found.id.as_ref(), found.resource), (id, resource), "{path}");
         }
-        for path in ["/conversations/u1", "/conversations/tracker", "/conversations/u1/story", "/conversations/%ff/tracker", "/x"] {
+        for path in ["/conversations/u1", "/conversations/tracker", "/conversations/u1/story", "/conversations/%ff/tracker", "/x"]
+        {
             assert_eq!(conversation(path), None, "{path}");
         }
     }

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+use trunkline_delivery::Delivery;
 use trunkline_journal::Status;
 
 use super::Shared;
@@ -25,6 +26,9 @@ async fn ready(State(context): State<Shared>) -> Response {
     let subscriptions: Vec<Value> = context.deliveries.iter().map(super::admin::subscription).collect();
     let reason = match context.journal.status() {
         _ if context.draining.is_cancelled() => Some("the gateway is stopping".to_owned()),
+        _ if context.deliveries.iter().any(Delivery::has_ended) => {
+            Some("a subscription has died; see the log, and restart".to_owned())
+        }
         Status::Available => None,
         Status::Unavailable(reason) => Some(reason),
     };

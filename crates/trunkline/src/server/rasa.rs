@@ -23,10 +23,7 @@ pub(super) fn root() -> Router<Shared> {
 
 /// What is there with `--enable-api`.
 pub(super) fn api() -> Router<Shared> {
-    Router::new()
-        .route("/version", get(version))
-        .route("/status", get(status))
-        .route("/conversations/{*path}", any(conversation))
+    Router::new().route("/version", get(version)).route("/status", get(status)).route("/conversations/{*path}", any(conversation))
 }
 
 /// The original's greeting first, because health checks look for it.

@@ -1,0 +1,10 @@
+//! For tests only: the real program as a process, its files, and what can go wrong around it.
+#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod files;
+mod program;
+mod project;
+
+pub use files::{file_events, journal_bodies, sql_events};
+pub use program::{Answer, Exit, Program};
+pub use project::Project;

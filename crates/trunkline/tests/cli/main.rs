@@ -1,0 +1,8 @@
+//! The commands, as people and scripts run them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+mod dead_letters;
+mod project;
+mod reading;

@@ -1,0 +1,157 @@
+//! `--help`, `check`, `init`, and a project from its beginning.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use trunkline::{Overrides, Project};
+use trunkline_config::{Diagnostics, Style};
+use trunkline_journal::{Journal, Options};
+
+use crate::common::{json_lines, run, run_with};
+
+#[test]
+fn the_commands_are_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(run(directory.path(), &["--help"]).done(), @r"
+    The event gateway for conversational assistants
+
+    Usage: trunkline <COMMAND>
+
+    Commands:
+      serve          Run the gateway
+      check          Read the files of a project and say what is wrong, without connecting anywhere
+      init           Make a project with commented files
+      shell          Talk to the assistant in the terminal
+      tail           Follow the journal
+      conversations  List the conversations, those with the newest events first
+      dead-letters   Look at the events that a subscription gave up on, and decide about them
+      journal        Look at the journal itself
+      completions    Print a script that completes commands in a shell
+      help           Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+    ");
+}
+
+#[test]
+fn check_names_every_mistake_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "\
+event_broker:
+  - type: file
+    paht: events.log
+    start: yesterday
+  - type: kafka
+  - type: sql
+    db: 5
+    port: 99999
+    filter: {typs: [user]}
+";
+    fs::write(directory.path().join("endpoints.yml"), text).unwrap();
+    let ran = run(directory.path(), &["check"]);
+    assert_eq!(ran.code, Some(1));
+    insta::assert_snapshot!(ran.err, @r#"
+    error: endpoints.yml:3:5: event_broker[0].paht: unknown key `paht`
+      3 |     paht: …
+        |     ^^^^
+      hint: did you mean `path`?
+
+    error: endpoints.yml:4:12: event_broker[0].start: expected one of now, beginning, found "yesterday"
+      4 |     start: yesterday
+        |            ^^^^^^^^^
+
+    error: endpoints.yml:5:5: event_broker[1].type: broker type `kafka` is not built in yet; built in: file, sql
+      5 |   - type: …
+        |     ^^^^
+
+    error: endpoints.yml:8:11: event_broker[2].port: expected an integer from 1 to 65535, found 99999
+      8 |     port: 99999
+        |           ^^^^^
+
+    error: endpoints.yml:9:14: event_broker[2].filter.typs: unknown key `typs`
+      9 |     filter: {typs: …
+        |              ^^^^
+      hint: did you mean `types`?
+    "#);
+    insta::assert_snapshot!(ran.out, @"5 errors, 0 warnings");
+    let problems: Value = serde_json::from_str(&run(directory.path(), &["check", "--json"]).out).unwrap();
+    assert_eq!(problems.as_array().unwrap().len(), 5);
+    assert!(problems.as_array().unwrap().iter().all(|problem| problem["line"].is_number() && problem["column"].is_number()));
+}
+
+#[test]
+fn a_new_project_is_checked_talked_to_and_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = run(directory.path(), &["init", "my pizzeria"]).done();
+    insta::assert_snapshot!(made, @r"
+    Made a project in my pizzeria:
+      endpoints.yml    where events are published
+      credentials.yml  where people write
+      trunkline.yml    all else
+    Next:
+      trunkline check 'my pizzeria'  says what is wrong with the files
+      trunkline serve 'my pizzeria'  runs the gateway
+      trunkline shell 'my pizzeria'  talks to the assistant in the terminal
+    ");
+    let project = directory.path().join("my pizzeria");
+    assert!(run(&project, &["check"]).done().contains("0 errors, 0 warnings"));
+    assert_eq!(run_with(&project, &["shell", "--conversation", "ann"], "hello\n\n/quit\nnever said\n").done(), "hello\n");
+    let stats: Value = serde_json::from_str(&run(&project, &["journal", "stats", "--json"]).done()).unwrap();
+    assert_eq!(stats["head"], run(&project, &["journal", "dump"]).done().lines().count());
+    let subscriptions: Vec<_> =
+        stats["subscriptions"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(subscriptions, ["assistant", "file"]);
+    assert!(run(&project, &["journal", "stats"]).done().contains("SUBSCRIPTION  POSITION  LAG  UNSETTLED  ACTIVE"));
+    assert!(run(&project, &["journal", "verify"]).done().contains(": sound"));
+    let conversations = json_lines(&run(&project, &["conversations", "--json"]).done());
+    assert_eq!(
+        (conversations.len(), &conversations[0]["conversation"], &conversations[0]["last_text"]),
+        (1, &"ann".into(), &"hello".into())
+    );
+    assert!(run(directory.path(), &["conversations", "-C", "my pizzeria"]).done().contains("LAST TEXT"));
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("credentials.yml"), "mine").unwrap();
+    let error = run(directory.path(), &["init", directory.path().to_str().unwrap()]).failed();
+    assert!(error.contains("credentials.yml is there already, and nothing was changed"), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(directory.path().join("credentials.yml")).unwrap(), "mine");
+}
+
+#[test]
+fn the_example_project_has_no_mistakes() {
+    let diagnostics = Diagnostics::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pizzeria");
+    let plan = Project::new(example, Overrides::default()).plan(&diagnostics);
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
+    let brokers: Vec<_> = plan.unwrap().brokers.into_iter().map(|broker| (broker.name, broker.kind)).collect();
+    assert_eq!(brokers, [("kitchen".to_owned(), "file"), ("reports".to_owned(), "sql")]);
+}
+
+#[test]
+fn what_is_missing_is_said_in_plain_words() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["tail"][..], &["conversations"], &["dead-letters", "list"], &["dead-letters", "replay", "1"], &["journal", "stats"]]
+    {
+        let error = run(directory.path(), arguments).failed();
+        assert!(error.contains("there is no journal in ./.trunkline; `trunkline serve` makes one"), "{error}");
+    }
+    assert!(!directory.path().join(".trunkline").exists());
+    assert!(run(directory.path(), &["tail", "-C", "nowhere"]).failed().contains("nowhere is no directory"));
+}
+
+#[test]
+fn a_journal_that_another_program_has_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    // This process has it, and is no gateway.
+    let _other = Journal::open(&directory.path().join(".trunkline"), Options::default()).unwrap();
+    let error = run(directory.path(), &["shell"]).failed();
+    assert!(error.contains("another process has the journal"), "{error}");
+}
