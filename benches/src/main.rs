@@ -1,6 +1,6 @@
 //! Measures a running Trunkline from outside and prints what it found.
 //!
-//! Everything here goes through the program's own door: processes, HTTP and `/proc`. A speed is quoted as a ratio against an
+//! Nearly everything here goes through the program's own door: processes, HTTP and `/proc`; only [`journal`] uses its crates. A speed is quoted as a ratio against an
 //! anchor that runs in turn with it; see `README.md` beside this crate for how to read the tables.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tables on stdout and progress on stderr are the job here")]
@@ -10,6 +10,7 @@ mod constant;
 mod footprint;
 mod histogram;
 mod ingest;
+mod journal;
 mod load;
 mod machine;
 mod report;
@@ -25,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{machine::Machine, report::Report};
 
-/// Measures Trunkline: durable ingest, REST messages, memory and start.
+/// Measures Trunkline: durable ingest, REST messages, journal, memory and start.
 #[derive(Debug, Parser)]
 #[command(name = "trunkline-bench", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -52,7 +53,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
 
-    /// Events in the journal of the second start measurement
+    /// Events in the journal that is replayed, and in that of the second start measurement
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
 
@@ -88,6 +89,10 @@ enum Group {
     Ingest,
     /// REST messages with their answers
     Rest,
+    /// Appending in one process against writing and syncing a bare file
+    Append,
+    /// Replay of a filled journal to a broker that does nothing
+    Replay,
     /// Resident set, idle and under load
     Memory,
     /// Time from spawn to ready, on an empty and on a filled journal
@@ -180,6 +185,8 @@ async fn measure(bench: &Bench, groups: &[Group], report: &mut Report) {
         match group {
             Group::Ingest => ingest::measure(bench, report).await,
             Group::Rest => rest::measure(bench, report).await,
+            Group::Append => journal::append(bench, report).await,
+            Group::Replay => journal::replay(bench, report).await,
             Group::Memory => footprint::memory(bench, report).await,
             Group::Start => footprint::start(bench, report).await,
         }

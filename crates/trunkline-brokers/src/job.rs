@@ -37,9 +37,9 @@ impl Stored {
         }
     }
 
-    /// Remembers that `job` is done; a replay moves nothing.
-    pub(crate) fn advance(&mut self, job: &Job) {
-        if let Some(next) = job.next {
+    /// Remembers that the cursor of `job` was moved to `next`; a replay moves nothing.
+    pub(crate) fn advance(&mut self, job: &Job, next: Option<Offset>) {
+        if let Some(next) = next {
             match &mut self.0 {
                 Some((cursor, stored)) if *cursor == job.cursor => *stored = next.max(*stored),
                 other => *other = Some((job.cursor.clone(), next)),

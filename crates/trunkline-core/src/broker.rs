@@ -18,6 +18,10 @@ pub trait Broker: Send + Sync {
     ///
     /// Events of one conversation stand in the order of the journal. An adapter that cannot publish one of them must not
     /// publish a later one of the same conversation, and answers [`Outcome::Retry`] for those it did not try.
+    ///
+    /// A broker that stores our cursor must not store one past an event that it rejects: until the dead letter is durable,
+    /// that cursor is all that keeps the event from being lost in a crash. It stops there, stores the cursor at the event at
+    /// the furthest, and answers [`Outcome::Retry`] for all behind it. The next batch begins after the event, and moves on.
     async fn publish(&self, batch: &Batch) -> Vec<Outcome>;
 
     /// Whether the broker can be reached and would take events; the error says what to do.

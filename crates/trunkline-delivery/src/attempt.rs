@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use trunkline_core::{Batch, CursorKey, Event, Outcome};
-use trunkline_journal::{DeadLetterState, Journal, NewDeadLetter, ReadError};
+use trunkline_journal::{DeadLetterState, Death, Journal, NewDeadLetter, ReadError};
 
 use crate::lanes::{Owed, Settled};
 use crate::metrics::Counts;
@@ -40,6 +40,8 @@ enum Verdict {
     Delivered,
     Dead(String),
     Again(Option<Duration>, String),
+    /// To be tried again without having failed.
+    Untried(Option<Duration>),
 }
 
 impl Attempt {
@@ -49,7 +51,8 @@ impl Attempt {
             return self.postpone(batch, &error.to_string());
         }
         let (present, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|owed| owed.event.is_some());
-        for owed in &gone {
+        // A letter that is gone was dropped by a person.
+        for owed in gone.iter().filter(|owed| owed.letter.is_none()) {
             tracing::error!(
                 subscription = self.subscription.name,
                 offset = owed.offset,
@@ -114,11 +117,17 @@ impl Attempt {
 
     /// Acts on the outcomes, and tells whether an event was given up.
     async fn settle(&self, present: Vec<Owed>, outcomes: Vec<Outcome>, settled: &mut Vec<(Owed, Settled)>) -> bool {
-        let (mut failed_lanes, is_alone, mut is_exhausted) = (Vec::new(), present.len() == 1, false);
+        let (mut failed_lanes, mut rejected_lanes) = (Vec::new(), Vec::new());
+        let (is_alone, mut is_exhausted) = (present.len() == 1, false);
         for (mut owed, outcome) in present.into_iter().zip(outcomes) {
             let verdict = match outcome {
                 Outcome::Delivered => Verdict::Delivered,
-                Outcome::Reject { reason } => Verdict::Dead(reason),
+                Outcome::Reject { reason } => {
+                    rejected_lanes.push(owed.lane);
+                    Verdict::Dead(reason)
+                }
+                // What was rejected before it in its lane is out of the way now.
+                Outcome::Retry { after, .. } if rejected_lanes.contains(&owed.lane) => Verdict::Untried(after),
                 Outcome::Retry { after, reason } => {
                     // Those behind the first of their lane were not tried for their own sake.
                     if !failed_lanes.contains(&owed.lane) {
@@ -160,6 +169,7 @@ impl Attempt {
                 }
             }
             Verdict::Dead(reason) => self.bury(owed, reason).await,
+            Verdict::Untried(after) => Ok(Settled::Again(Instant::now() + after.unwrap_or_default())),
             Verdict::Again(after, reason) => {
                 self.counts.retried.inc();
                 tracing::debug!(subscription = self.subscription.name, offset = owed.offset, reason, "Delivery failed");
@@ -182,15 +192,16 @@ impl Attempt {
             subscription = self.subscription.name, offset = owed.offset, id = %event.id, conversation = %event.conversation,
             attempts = owed.attempts, reason, "Event became a dead letter"
         );
+        let attempts = owed.attempts.max(1);
         let number = if let Some(letter) = owed.letter {
-            if !self.journal.set_dead_letter(letter, state, Some(reason)).await? {
+            if !self.journal.set_dead_letter(letter, state, Some(Death { reason, attempts })).await? {
                 // It was dropped in the meantime.
                 return Ok(Settled::Done);
             }
             letter
         } else {
             let (subscription, event) = (self.subscription.name.clone(), Arc::clone(event));
-            let letter = NewDeadLetter { subscription, event, reason, attempts: owed.attempts.max(1), state };
+            let letter = NewDeadLetter { subscription, event, reason, attempts, state };
             self.journal.add_dead_letters(vec![letter]).await?.first().copied().unwrap_or_default()
         };
         self.counts.dead.inc();

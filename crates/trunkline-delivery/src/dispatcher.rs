@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::{CursorKey, EventId, Offset};
-use trunkline_journal::{DeadLetter, DeadLetterState, Journal, Limits, Progress, ReadError, Unavailable};
+use trunkline_journal::{DeadLetterState, Journal, Limits, OpenDeadLetter, Progress, ReadError, Unavailable};
 
 use crate::attempt::{Attempt, Finished, guard};
 use crate::breaker::{Breaker, Permission};
@@ -102,6 +102,7 @@ pub fn start(
         problem: None,
         unreadable: None,
         look_at: None,
+        has_more_replays: false,
         buried: HashSet::new(),
         wake: Arc::clone(&wake),
         report: Arc::clone(&report),
@@ -134,6 +135,8 @@ struct Dispatcher {
     unreadable: Option<(Instant, String)>,
     /// When to look at the dead letters again, after they could not be read.
     look_at: Option<Instant>,
+    /// Whether there may be dead letters to be replayed that the lanes were not told of yet.
+    has_more_replays: bool,
     /// Events above the stored cursor that are dead letters already: an earlier process recorded them and then ended.
     buried: HashSet<EventId>,
     wake: Arc<Notify>,
@@ -231,9 +234,9 @@ impl Dispatcher {
     /// Takes up the work where it was left. It may be tried again after an error.
     async fn pick_up(&mut self) -> Result<(), String> {
         let progress = self.starting_point().await?;
-        let letters = self.dead_letters().await.map_err(|error| error.to_string())?;
-        let low = progress.low();
-        self.buried = letters.iter().filter(|letter| letter.event.offset >= low).map(|letter| letter.event.id).collect();
+        let letters = self.open_letters().await.map_err(|error| error.to_string())?;
+        let buried = self.attempt.journal.owed_dead_letters(self.name(), &progress).await;
+        self.buried = buried.map_err(|error| error.to_string())?;
         self.lanes = empty_lanes(&self.attempt.subscription);
         self.restore(progress).await.map_err(|error| error.to_string())?;
         self.heed(letters);
@@ -386,6 +389,9 @@ impl Dispatcher {
         }
         let lane = self.only_lane(&finished);
         self.lanes.settle(finished.settled);
+        if self.has_more_replays && self.lanes.replays() <= self.most_replays() / 2 {
+            self.wake.notify_one();
+        }
         match finished.answered {
             Some(true) => {
                 if self.breaker.succeeded() {
@@ -447,13 +453,22 @@ impl Dispatcher {
         }
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ReadError> {
-        self.attempt.journal.dead_letters(Some(self.name().to_owned())).await
+    /// How many replays the lanes are told of at once. Where conversations are held it is all, one each, because what waits
+    /// behind a replay must not be delivered before it.
+    fn most_replays(&self) -> usize {
+        match self.attempt.subscription.retry.on_exhausted {
+            OnExhausted::Hold => usize::MAX,
+            OnExhausted::GoOn => self.attempt.subscription.most_unsettled.max(1),
+        }
+    }
+
+    async fn open_letters(&self) -> Result<Vec<OpenDeadLetter>, ReadError> {
+        self.attempt.journal.open_dead_letters(self.name(), self.most_replays()).await
     }
 
     /// Brings the lanes in line with what was decided about dead letters; later, when they cannot be read now.
     async fn look_at_dead_letters(&mut self) {
-        match self.dead_letters().await {
+        match self.open_letters().await {
             Ok(letters) => self.heed(letters),
             Err(error) => {
                 tracing::error!(subscription = self.name(), %error, "Dead letters could not be read");
@@ -462,17 +477,19 @@ impl Dispatcher {
         }
     }
 
-    fn heed(&mut self, letters: Vec<DeadLetter>) {
-        let held = self.lanes.held();
-        for letter in &held {
-            if !letters.iter().any(|other| other.id == *letter && other.state != DeadLetterState::Dead) {
-                self.lanes.release(*letter);
-            }
+    fn heed(&mut self, letters: Vec<OpenDeadLetter>) {
+        let replays = letters.iter().filter(|letter| letter.state == DeadLetterState::Replay).count();
+        self.has_more_replays = replays >= self.most_replays();
+        let held: HashSet<i64> = self.lanes.held().into_iter().collect();
+        // What is not among them was dropped, unless it is one of those that did not fit in.
+        if !self.has_more_replays {
+            let open: HashSet<i64> = letters.iter().map(|letter| letter.id).collect();
+            held.difference(&open).for_each(|letter| self.lanes.release(*letter));
         }
         for letter in letters {
             match letter.state {
-                DeadLetterState::Replay => self.lanes.replay(letter.id, letter.event),
-                DeadLetterState::Held if !held.contains(&letter.id) => self.lanes.hold(&letter.event.conversation, letter.id),
+                DeadLetterState::Replay => self.lanes.replay(letter.id, letter.offset, &letter.conversation),
+                DeadLetterState::Held if !held.contains(&letter.id) => self.lanes.hold(&letter.conversation, letter.id),
                 DeadLetterState::Held | DeadLetterState::Dead => {}
             }
         }

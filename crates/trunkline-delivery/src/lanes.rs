@@ -15,9 +15,9 @@ use crate::{BatchLimits, LaneMode};
 pub(crate) struct Owed {
     pub(crate) lane: u64,
     pub(crate) offset: Offset,
-    /// Absent while its lane waits; it is read again from the journal.
+    /// Absent while its lane waits, and of a replay until it is taken; it is read again from the journal.
     pub(crate) event: Option<Arc<Event>>,
-    /// The bytes of its body, present or not.
+    /// The bytes of its body, present or not; 0 for a replay, which is taken alone.
     pub(crate) size: usize,
     /// How many attempts were made in vain.
     pub(crate) attempts: u32,
@@ -146,15 +146,21 @@ impl Lanes {
 
     /// Puts a dead letter that is replayed before all others of its lane, behind older dead letters, and lets go of the lane
     /// when it was held for it.
-    pub(crate) fn replay(&mut self, letter: i64, event: Arc<Event>) {
+    pub(crate) fn replay(&mut self, letter: i64, offset: Offset, conversation: &str) {
+        let lane = self.key(conversation);
         // It may be held although it is replayed already: when that was decided before the lane heard of the dead letter.
-        self.release(letter);
+        if self.by_key.get(&lane).is_some_and(|lane| lane.state == State::Held(letter)) {
+            self.free(lane);
+        }
         if !self.replays.insert(letter) {
             return;
         }
-        let key = self.key(&event.conversation);
-        let (offset, size) = (event.offset, event.body.len());
-        self.enqueue(Owed { lane: key, offset, event: Some(event), size, attempts: 0, since: 0, letter: Some(letter) });
+        self.enqueue(Owed { lane, offset, event: None, size: 0, attempts: 0, since: 0, letter: Some(letter) });
+    }
+
+    /// How many dead letters are replayed.
+    pub(crate) fn replays(&self) -> usize {
+        self.replays.len()
     }
 
     /// Holds the lane of `conversation` for a dead letter.
@@ -180,11 +186,17 @@ impl Lanes {
 
     /// Lets go of the lane that is held for `letter`.
     pub(crate) fn release(&mut self, letter: i64) {
-        let held = self.by_key.iter_mut().find(|(_, lane)| lane.state == State::Held(letter));
-        if let Some((&key, lane)) = held {
-            lane.state = State::Ready;
-            self.make_ready(key);
+        let held = self.by_key.iter().find(|(_, lane)| lane.state == State::Held(letter));
+        if let Some((&key, _)) = held {
+            self.free(key);
         }
+    }
+
+    fn free(&mut self, key: u64) {
+        if let Some(lane) = self.by_key.get_mut(&key) {
+            lane.state = State::Ready;
+        }
+        self.make_ready(key);
     }
 
     fn enqueue(&mut self, mut owed: Owed) {
@@ -200,7 +212,8 @@ impl Lanes {
         }
         let was_empty = lane.queue.is_empty();
         if owed.letter.is_some() {
-            let older = lane.queue.iter().take_while(|other| other.letter.is_some() && other.letter < owed.letter).count();
+            let place = |owed: &Owed| (owed.offset, owed.letter);
+            let older = lane.queue.iter().take_while(|other| other.letter.is_some() && place(other) < place(&owed)).count();
             lane.queue.insert(older, owed);
         } else {
             lane.queue.push_back(owed);
@@ -225,10 +238,7 @@ impl Lanes {
                 return;
             }
             self.waiting.pop_first();
-            if let Some(lane) = self.by_key.get_mut(&key) {
-                lane.state = State::Ready;
-            }
-            self.make_ready(key);
+            self.free(key);
         }
     }
 
@@ -468,8 +478,8 @@ mod tests {
         lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(77))).collect());
         assert!(lanes.take(ANY).is_none());
         assert_eq!(lanes.held(), [77]);
-        lanes.replay(77, event(0, 1));
-        lanes.replay(77, event(0, 1));
+        lanes.replay(77, 1, "c0");
+        lanes.replay(77, 1, "c0");
         let batch = lanes.take(ANY).unwrap();
         assert_eq!((offsets(&batch), batch[0].letter), (vec![1], Some(77)));
         lanes.settle(done(batch));
@@ -498,10 +508,10 @@ mod tests {
         let mut lanes = Lanes::new(LaneMode::Conversations, usize::MAX, 1);
         lanes.offer(event(0, 1), 0, 0);
         let batch = lanes.take(ANY).unwrap();
-        lanes.replay(77, event(0, 1));
+        lanes.replay(77, 1, "c0");
         lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(77))).collect());
         assert!(lanes.take(ANY).is_none());
-        lanes.replay(77, event(0, 1));
+        lanes.replay(77, 1, "c0");
         assert_eq!((offsets(&lanes.take(ANY).unwrap()), lanes.owed()), (vec![1], 1));
     }
 
@@ -509,9 +519,9 @@ mod tests {
     fn letters_of_a_lane_are_replayed_in_their_order_and_before_what_waits() {
         let mut lanes = Lanes::new(LaneMode::Conversations, usize::MAX, 1);
         lanes.offer(event(0, 9), 0, 0);
-        lanes.replay(5, event(0, 2));
-        lanes.replay(7, event(0, 4));
-        lanes.replay(6, event(0, 3));
+        lanes.replay(5, 2, "c0");
+        lanes.replay(7, 4, "c0");
+        lanes.replay(6, 3, "c0");
         for offset in [2, 3, 4, 9] {
             let batch = lanes.take(ANY).unwrap();
             assert_eq!(offsets(&batch), [offset]);

@@ -1,5 +1,6 @@
 //! Events that a subscription gave up on, kept until a person decides.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use compact_str::CompactString;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use serde::Serialize;
 use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Timestamp};
+
+use crate::Progress;
 
 /// Where a dead letter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +49,28 @@ pub struct NewDeadLetter {
     pub state: DeadLetterState,
 }
 
+/// How a dead letter that was replayed died again.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// What went wrong, for a person.
+    pub reason: String,
+    /// How many attempts were made since it was replayed.
+    pub attempts: u32,
+}
+
+/// A dead letter that a lane waits for or that is to be delivered once more, without its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// The offset of the event.
+    pub offset: Offset,
+    /// The conversation of the event.
+    pub conversation: CompactString,
+    /// `Held` or `Replay`.
+    pub state: DeadLetterState,
+}
+
 /// An event that a subscription gave up on.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
@@ -57,9 +82,9 @@ pub struct DeadLetter {
     pub event: Arc<Event>,
     /// What went wrong, for a person.
     pub reason: String,
-    /// How many attempts were made.
+    /// How many attempts were made, replays included.
     pub attempts: u32,
-    /// When it was given up.
+    /// When it was last given up.
     pub died: Timestamp,
     /// Where it stands.
     pub state: DeadLetterState,
@@ -93,16 +118,58 @@ pub(crate) fn insert(events: &Connection, letter: &NewDeadLetter, now: Timestamp
     Ok(events.last_insert_rowid())
 }
 
-/// The dead letters of a subscription, or of all, oldest first.
+/// Up to `most` dead letters of a subscription, or of all, oldest first.
 pub(crate) fn list(
     events: &Connection,
     journal: JournalId,
     subscription: Option<&str>,
+    most: usize,
 ) -> Result<Vec<DeadLetter>, rusqlite::Error> {
     events
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR subscription = ?1 ORDER BY id"))?
-        .query_map([subscription], |row| read(row, journal))?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR subscription = ?1 ORDER BY id LIMIT ?2"
+        ))?
+        .query_map((subscription, limit(most)), |row| read(row, journal))?
         .collect()
+}
+
+/// All dead letters of a subscription that are held, and up to `replays` of those to be replayed, each in the order of the
+/// journal.
+pub(crate) fn open(events: &Connection, subscription: &str, replays: usize) -> Result<Vec<OpenDeadLetter>, rusqlite::Error> {
+    let select = "SELECT id, offset, conversation, state FROM dead_letters";
+    let mut statement = events.prepare_cached(&format!(
+        "SELECT * FROM ({select} WHERE subscription = ?1 AND state = 'held' ORDER BY offset, id)
+         UNION ALL
+         SELECT * FROM ({select} WHERE subscription = ?1 AND state = 'replay' ORDER BY offset, id LIMIT ?2)"
+    ))?;
+    let rows = statement.query_map((subscription, limit(replays)), |row| {
+        let conversation = row.get_ref(2)?.as_str()?.into();
+        Ok(OpenDeadLetter { id: row.get(0)?, offset: row.get(1)?, conversation, state: state(row, 3)? })
+    })?;
+    rows.collect()
+}
+
+/// The events that are dead letters of a subscription although `progress` says that it owes them.
+pub(crate) fn owed(
+    events: &Connection,
+    journal: JournalId,
+    subscription: &str,
+    progress: &Progress,
+) -> Result<HashSet<EventId>, rusqlite::Error> {
+    // All states are named so that the index serves.
+    let mut statement = events.prepare_cached(
+        "SELECT offset, time FROM dead_letters
+         WHERE subscription = ?1 AND state IN ('dead', 'held', 'replay') AND offset >= ?2",
+    )?;
+    let mut rows = statement.query((subscription, progress.low()))?;
+    let mut found = HashSet::new();
+    while let Some(row) = rows.next()? {
+        let offset = row.get(0)?;
+        if offset >= progress.position || progress.unsettled.binary_search_by_key(&offset, |owed| owed.offset).is_ok() {
+            found.insert(EventId::derive(journal, Timestamp(row.get(1)?), offset));
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn get(events: &Connection, journal: JournalId, id: i64) -> Result<Option<DeadLetter>, rusqlite::Error> {
@@ -117,11 +184,15 @@ pub(crate) fn set_state(
     events: &Connection,
     id: i64,
     state: DeadLetterState,
-    reason: Option<&str>,
+    death: Option<&Death>,
+    now: Timestamp,
 ) -> Result<bool, rusqlite::Error> {
-    let changed = events
-        .prepare_cached("UPDATE dead_letters SET state = ?2, reason = coalesce(?3, reason) WHERE id = ?1")?
-        .execute((id, state.as_str(), reason))?;
+    let changed = match death {
+        None => events.prepare_cached("UPDATE dead_letters SET state = ?2 WHERE id = ?1")?.execute((id, state.as_str()))?,
+        Some(Death { reason, attempts }) => events
+            .prepare_cached("UPDATE dead_letters SET state = ?2, reason = ?3, attempts = attempts + ?4, died = ?5 WHERE id = ?1")?
+            .execute((id, state.as_str(), reason, attempts, now.0))?,
+    };
     Ok(changed > 0)
 }
 
@@ -144,11 +215,6 @@ fn read(row: &Row<'_>, journal: JournalId) -> Result<DeadLetter, rusqlite::Error
         channel: row.get_ref(7)?.as_str_or_null()?.map(CompactString::from),
         body: Bytes::copy_from_slice(row.get_ref(8)?.as_str()?.as_bytes()),
     };
-    let state = match row.get_ref(12)?.as_str()? {
-        "replay" => DeadLetterState::Replay,
-        "held" => DeadLetterState::Held,
-        _ => DeadLetterState::Dead,
-    };
     Ok(DeadLetter {
         id: row.get(0)?,
         subscription: row.get(1)?,
@@ -156,6 +222,19 @@ fn read(row: &Row<'_>, journal: JournalId) -> Result<DeadLetter, rusqlite::Error
         reason: row.get(9)?,
         attempts: row.get(10)?,
         died: Timestamp(row.get(11)?),
-        state,
+        state: state(row, 12)?,
     })
+}
+
+fn state(row: &Row<'_>, column: usize) -> Result<DeadLetterState, rusqlite::Error> {
+    Ok(match row.get_ref(column)?.as_str()? {
+        "replay" => DeadLetterState::Replay,
+        "held" => DeadLetterState::Held,
+        _ => DeadLetterState::Dead,
+    })
+}
+
+/// A number of rows as SQLite takes it.
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }

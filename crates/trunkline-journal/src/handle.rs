@@ -1,5 +1,6 @@
 //! The journal as its users hold it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,9 +9,9 @@ use std::thread::JoinHandle;
 use prometheus_client::registry::Registry;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use trunkline_core::{Clock, Event, JournalId, Offset, Timestamp};
+use trunkline_core::{Clock, Event, EventId, JournalId, Offset, Timestamp};
 
-use crate::dead_letter::{self, DeadLetter, DeadLetterState, NewDeadLetter};
+use crate::dead_letter::{self, DeadLetter, DeadLetterState, Death, NewDeadLetter, OpenDeadLetter};
 use crate::index::Index;
 use crate::lock::Lock;
 use crate::metrics::Metrics;
@@ -285,10 +286,24 @@ impl Journal {
         self.work(move |connection| letters.iter().map(|letter| dead_letter::insert(connection, letter, now)).collect()).await
     }
 
-    /// The dead letters of a subscription, or of all, oldest first.
-    pub async fn dead_letters(&self, subscription: Option<String>) -> Result<Vec<DeadLetter>, ReadError> {
+    /// Up to `most` dead letters of a subscription, or of all, oldest first.
+    pub async fn dead_letters(&self, subscription: Option<String>, most: usize) -> Result<Vec<DeadLetter>, ReadError> {
         let id = self.id();
-        self.with_reader(move |reader, _| Ok(dead_letter::list(&reader.events, id, subscription.as_deref())?)).await
+        self.with_reader(move |reader, _| Ok(dead_letter::list(&reader.events, id, subscription.as_deref(), most)?)).await
+    }
+
+    /// All dead letters of a subscription that are held, and up to `replays` of those to be replayed, each in the order of the
+    /// journal; without their events.
+    pub async fn open_dead_letters(&self, subscription: &str, replays: usize) -> Result<Vec<OpenDeadLetter>, ReadError> {
+        let subscription = subscription.to_owned();
+        self.with_reader(move |reader, _| Ok(dead_letter::open(&reader.events, &subscription, replays)?)).await
+    }
+
+    /// The events that are dead letters of a subscription although `progress` says that it owes them: they were recorded after
+    /// it was stored.
+    pub async fn owed_dead_letters(&self, subscription: &str, progress: &Progress) -> Result<HashSet<EventId>, ReadError> {
+        let (id, subscription, progress) = (self.id(), subscription.to_owned(), progress.clone());
+        self.with_reader(move |reader, _| Ok(dead_letter::owed(&reader.events, id, &subscription, &progress)?)).await
     }
 
     /// One dead letter.
@@ -297,14 +312,10 @@ impl Journal {
         self.with_reader(move |reader, _| Ok(dead_letter::get(&reader.events, id, number)?)).await
     }
 
-    /// Changes where a dead letter stands, and why; answers whether there was one.
-    pub async fn set_dead_letter(
-        &self,
-        number: i64,
-        state: DeadLetterState,
-        reason: Option<String>,
-    ) -> Result<bool, Unavailable> {
-        self.work(move |connection| dead_letter::set_state(connection, number, state, reason.as_deref())).await
+    /// Changes where a dead letter stands, with `death` when it died again; answers whether there was one.
+    pub async fn set_dead_letter(&self, number: i64, state: DeadLetterState, death: Option<Death>) -> Result<bool, Unavailable> {
+        let now = self.clock().now();
+        self.work(move |connection| dead_letter::set_state(connection, number, state, death.as_ref(), now)).await
     }
 
     /// Removes a dead letter; answers whether there was one.

@@ -45,7 +45,7 @@ mod verify;
 mod writer;
 
 pub use append::{Append, Appended};
-pub use dead_letter::{DeadLetter, DeadLetterState, NewDeadLetter};
+pub use dead_letter::{DeadLetter, DeadLetterState, Death, NewDeadLetter, OpenDeadLetter};
 pub use error::{OpenError, ReadError, Unavailable};
 pub use handle::{Journal, Status};
 pub use offline::OfflineJournal;

@@ -101,7 +101,7 @@ impl OfflineJournal {
 
     /// The dead letters of a subscription, or of all, oldest first.
     pub fn dead_letters(&self, subscription: Option<&str>) -> Result<Vec<DeadLetter>, ReadError> {
-        Ok(dead_letter::list(&self.reader.events, self.id(), subscription)?)
+        Ok(dead_letter::list(&self.reader.events, self.id(), subscription, usize::MAX)?)
     }
 
     /// One dead letter.

@@ -8,7 +8,8 @@ use trunkline_core::JournalId;
 use crate::OpenError;
 
 /// A step from one layout to the next; the layout is SQLite's `user_version`, and step `n` makes layout `n + 1`.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE journal (
         key TEXT PRIMARY KEY,               -- `id`: the identity of the journal; `floor`: no offset below it will be given out
         value TEXT NOT NULL
@@ -48,7 +49,12 @@ const MIGRATIONS: &[&str] = &["
         died INTEGER NOT NULL,
         state TEXT NOT NULL                 -- dead, held (its conversation waits), replay (to be delivered once more)
     );
-"];
+",
+    "
+    -- The state lies behind the body, so that looking for it would read all bodies.
+    CREATE INDEX dead_letters_by_state ON dead_letters (subscription, state, offset);
+",
+];
 
 /// Small pages and a small log: larger ones double the bytes written and bring p99 from 7 to 40 ms and more.
 const WAL_PAGES: i64 = 2_000;

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Clock, NewEvent, Offset, Timestamp};
 use trunkline_journal::{
-    Append, DeadLetterState, Journal, Limits, NewDeadLetter, OfflineJournal, OpenError, Options, Progress, Retention, Status,
-    Unsettled,
+    Append, DeadLetterState, Death, Journal, Limits, NewDeadLetter, OfflineJournal, OpenError, Options, Progress, Retention,
+    Status, Unsettled,
 };
 
 fn event(conversation: &str, number: usize) -> NewEvent {
@@ -251,7 +251,7 @@ async fn the_index_file_is_made_anew_when_missing_damaged_or_of_another_journal(
     let ways: [&dyn Fn(); 4] = [
         &|| std::fs::remove_file(&index).unwrap(),
         &|| std::fs::write(&index, b"this is no database, this is no database, this is no database").unwrap(),
-        &|| drop(std::fs::copy(other.path().join("index.db"), &index).unwrap()),
+        &|| assert!(std::fs::copy(other.path().join("index.db"), &index).is_ok()),
         &|| tamper(directory.path(), "index.db", "PRAGMA user_version = 99"),
     ];
     for destroy in ways {
@@ -324,12 +324,51 @@ async fn cursors_and_dead_letters_survive_a_restart() {
     journal.close().await;
     let journal = open(directory.path());
     assert_eq!(journal.subscriptions().await.unwrap()[0].progress, progress);
-    let letters = journal.dead_letters(Some("sql".to_owned())).await.unwrap();
+    let letters = journal.dead_letters(Some("sql".to_owned()), 9).await.unwrap();
     assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].attempts), (2, "no", 3));
     assert_eq!(letters[0].event, journal.event(1).await.unwrap().unwrap());
     assert!(journal.set_dead_letter(1, DeadLetterState::Replay, None).await.unwrap());
     assert!(journal.delete_dead_letter(2).await.unwrap() && !journal.delete_dead_letter(2).await.unwrap());
-    assert_eq!(journal.dead_letter(1).await.unwrap().unwrap().state, DeadLetterState::Replay);
+    let replayed = journal.dead_letter(1).await.unwrap().unwrap();
+    assert_eq!((replayed.state, replayed.reason.as_str(), replayed.attempts), (DeadLetterState::Replay, "no", 3));
+    let death = Death { reason: "still no".to_owned(), attempts: 2 };
+    assert!(journal.set_dead_letter(1, DeadLetterState::Dead, Some(death)).await.unwrap());
+    let dead = journal.dead_letter(1).await.unwrap().unwrap();
+    assert_eq!((dead.state, dead.reason.as_str(), dead.attempts), (DeadLetterState::Dead, "still no", 5));
+    assert!(dead.died >= replayed.died);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_in_short_by_what_they_wait_for() {
+    use DeadLetterState::{Dead, Held, Replay};
+    let directory = TempDir::new().unwrap();
+    let journal = open(directory.path());
+    journal.append(Append::many((0..6).map(|number| event(&format!("c{number}"), number)).collect())).await.unwrap();
+    let mut letters = Vec::new();
+    for (offset, state, subscription) in
+        [(5, Replay, "sql"), (1, Held, "sql"), (4, Dead, "sql"), (2, Replay, "sql"), (3, Replay, "file"), (6, Held, "sql")]
+    {
+        let event = journal.event(offset).await.unwrap().unwrap();
+        letters.push(NewDeadLetter { subscription: subscription.to_owned(), event, reason: String::new(), attempts: 1, state });
+    }
+    journal.add_dead_letters(letters).await.unwrap();
+    let open = async |replays| {
+        let letters = journal.open_dead_letters("sql", replays).await.unwrap();
+        letters.into_iter().map(|letter| (letter.id, letter.offset, letter.conversation, letter.state)).collect::<Vec<_>>()
+    };
+    let expected =
+        [(2, 1, "c0".into(), Held), (6, 6, "c5".into(), Held), (4, 2, "c1".into(), Replay), (1, 5, "c4".into(), Replay)];
+    assert_eq!(open(usize::MAX).await, expected);
+    assert_eq!(open(1).await, expected[..3]);
+    assert_eq!(journal.dead_letters(None, 2).await.unwrap().iter().map(|letter| letter.id).collect::<Vec<_>>(), [1, 2]);
+
+    let unsettled = [1, 2].map(|offset| Unsettled { offset, attempts: 0, since: 0 }).to_vec();
+    let mut expected = std::collections::HashSet::new();
+    for offset in [1, 2, 5, 6] {
+        expected.insert(journal.event(offset).await.unwrap().unwrap().id);
+    }
+    assert_eq!(journal.owed_dead_letters("sql", &Progress { position: 5, unsettled }).await.unwrap(), expected);
+    assert!(journal.owed_dead_letters("sql", &Progress::at(7)).await.unwrap().is_empty());
 }
 
 /// Waits until the ticks of the journal have brought about what `is_done` asks for.
@@ -390,6 +429,19 @@ async fn a_journal_full_of_undelivered_events_refuses_more_until_they_are_delive
     journal.save_progress("dead", Progress::at(appended + 1)).await.unwrap();
     eventually(async || journal.status() == Status::Available).await;
     journal.append(big()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_an_older_layout_is_brought_up_to_date() {
+    let directory = TempDir::new().unwrap();
+    let journal = open(directory.path());
+    journal.append(Append::one(event("a", 1))).await.unwrap();
+    journal.close().await;
+    tamper(directory.path(), "journal.db", "DROP INDEX dead_letters_by_state; PRAGMA user_version = 1");
+    let journal = open(directory.path());
+    assert_eq!((journal.head(), journal.open_dead_letters("sql", 1).await.unwrap()), (1, Vec::new()));
+    journal.close().await;
+    tamper(directory.path(), "journal.db", "DROP INDEX dead_letters_by_state");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,20 +123,43 @@ impl Program {
         self.post("/webhooks/rest/webhook", body).await.json()
     }
 
-    /// Waits until every subscription has settled everything that the journal has.
+    /// Waits until every subscription has settled everything that the journal has, answers included.
     pub async fn settled(&self) {
+        self.settled_where(|_| true).await;
+    }
+
+    /// Waits until the subscription `name` has settled everything that the journal has.
+    pub async fn settled_by(&self, name: &str) {
+        self.settled_where(|other| other == name).await;
+    }
+
+    async fn settled_where(&self, wanted: impl Fn(&str) -> bool) {
         let settled = async {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
             loop {
                 tick.tick().await;
-                let metrics = self.get("/metrics").await.body;
-                let lags = metrics.lines().filter(|line| line.starts_with("trunkline_subscription_lag_events{"));
-                if lags.clone().count() > 0 && lags.into_iter().all(|line| line.ends_with(" 0")) {
+                // Settling a message appends its answer, so the end must be the same before and after.
+                let head = self.head().await;
+                let subscriptions = self.get("/status/ready").await.json()["subscriptions"].take();
+                let mut subscriptions = subscriptions.as_array().unwrap().iter().filter(|one| wanted(one["name"].as_str().unwrap()));
+                if subscriptions.all(|one| one["settled_below"].as_u64().unwrap() > head) && self.head().await == head {
                     return;
                 }
             }
         };
         timeout(PATIENCE * 5, settled).await.expect("everything is delivered");
+    }
+
+    /// The offset of the newest event.
+    pub async fn head(&self) -> u64 {
+        self.metric("trunkline_journal_head_offset").await.unwrap()
+    }
+
+    /// A figure of `/metrics`, named with its labels as it is printed there.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let metrics = self.get("/metrics").await.body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(line.parse().unwrap_or_else(|error| panic!("{name} {line}: {error}")))
     }
 
     /// Sends a signal.

@@ -77,7 +77,7 @@ impl State {
             log.append(fresh, job.next).map_err(|error| describe("write", &self.path, &error))?;
             self.log = Some(log);
         }
-        self.stored.advance(job);
+        self.stored.advance(job, job.next);
         Ok(())
     }
 

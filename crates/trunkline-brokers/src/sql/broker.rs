@@ -1,13 +1,12 @@
 //! The adapter: from calls to transactions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
-use super::database::{Database, Location, Refused};
+use super::database::{Database, Location};
 use crate::blocking::Blocking;
 use crate::job::{Job, Stored};
 
@@ -22,8 +21,7 @@ impl SqlBroker {
     /// A broker that writes into the SQLite database at `location`. Nothing is opened before the first call.
     pub fn sqlite(location: Location) -> Self {
         let location = Arc::new(location);
-        let state =
-            State { location: Arc::clone(&location), database: None, stored: Stored::default(), refused: BTreeMap::new() };
+        let state = State { location: Arc::clone(&location), database: None, stored: Stored::default() };
         Self { location, state: Blocking::new(state) }
     }
 
@@ -65,36 +63,23 @@ struct State {
     location: Arc<Location>,
     database: Option<Database>,
     stored: Stored,
-    /// Why rows up to `stored` were refused, for events that come again because their first answer was not waited for.
-    refused: BTreeMap<Offset, String>,
 }
 
 impl State {
     fn publish(&mut self, job: &Job) -> Result<Vec<Outcome>, String> {
         let there = self.stored.events_already_there(job);
         let fresh = job.events.get(there..).unwrap_or_default();
-        let refused = if fresh.is_empty() {
-            Refused::new()
-        } else {
-            self.with_database(|database| database.store(fresh, &job.cursor, job.next))?
-        };
-        self.stored.advance(job);
-        let mut outcomes = Outcome::Delivered.all(job.events.len());
-        if job.next.is_some() {
-            // What lies before this batch was answered and is not asked for again.
-            let first = job.events.first().map_or(0, |event| event.offset);
-            self.refused.retain(|offset, _| *offset >= first);
-            self.refused.extend(refused.into_iter().map(|(index, reason)| (fresh[index].offset, reason)));
-            for (outcome, event) in outcomes.iter_mut().zip(&job.events) {
-                if let Some(reason) = self.refused.get(&event.offset) {
-                    *outcome = Outcome::Reject { reason: reason.clone() };
-                }
-            }
-        } else {
-            for (index, reason) in refused {
-                outcomes[index] = Outcome::Reject { reason };
-            }
+        if fresh.is_empty() {
+            return Ok(Outcome::Delivered.all(job.events.len()));
         }
+        let Some(refused) = self.with_database(|database| database.store(fresh, &job.cursor, job.next))? else {
+            self.stored.advance(job, job.next);
+            return Ok(Outcome::Delivered.all(job.events.len()));
+        };
+        self.stored.advance(job, job.next.and(Some(refused.offset)));
+        let mut outcomes = Outcome::Delivered.all(there + refused.index);
+        outcomes.push(Outcome::Reject { reason: refused.reason });
+        outcomes.resize(job.events.len(), Outcome::retry("not tried, because an event before it was refused"));
         Ok(outcomes)
     }
 

@@ -1,6 +1,5 @@
 //! The connection to a SQLite database.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,8 +47,14 @@ impl Location {
     }
 }
 
-/// Rows that were refused: their place in the batch, and why.
-pub(super) type Refused = BTreeMap<usize, String>;
+/// The row that a batch stopped at, because the table refused it.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its place in the batch.
+    pub(super) index: usize,
+    pub(super) offset: Offset,
+    pub(super) reason: String,
+}
 
 /// An open database with both tables.
 #[derive(Debug)]
@@ -115,52 +120,50 @@ impl Database {
         Ok(next.map(i64::cast_unsigned))
     }
 
-    /// Inserts `events` and moves the cursor to `next`, in one transaction. Answers which rows the table refused.
-    pub(super) fn store(&mut self, events: &[Arc<Event>], cursor: &CursorKey, next: Option<Offset>) -> rusqlite::Result<Refused> {
-        let mut refused = Refused::new();
-        loop {
-            // Immediate: a transaction that begins by reading and is overtaken cannot be upgraded by waiting.
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if insert(&transaction, events, &mut refused)? == Inserted::UndoneByTable {
-                continue;
-            }
-            if let Some(next) = next {
-                move_cursor(&transaction, cursor, next)?;
-            }
-            transaction.commit()?;
-            return Ok(refused);
+    /// Inserts `events` up to the first that the table refuses, and moves the cursor to that one, or to `next` when there is
+    /// none, in one transaction. Without `next` they are a replay.
+    pub(super) fn store(
+        &mut self,
+        events: &[Arc<Event>],
+        cursor: &CursorKey,
+        next: Option<Offset>,
+    ) -> rusqlite::Result<Option<Refused>> {
+        // Immediate: a transaction that begins by reading and is overtaken cannot be upgraded by waiting.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let refused = insert(&transaction, events)?;
+        let (inserted, next) = match &refused {
+            Some(refused) => (events.get(..refused.index).unwrap_or_default(), next.and(Some(refused.offset))),
+            None => (events, next),
+        };
+        if refused.is_some() && transaction.is_autocommit() {
+            // A trigger or constraint rolled the whole transaction back; now without the row that made it do so.
+            drop(transaction);
+            return Ok(self.store(inserted, cursor, next)?.or(refused));
         }
+        match next {
+            Some(next) => move_cursor(&transaction, cursor, next)?,
+            None => inserted.iter().try_for_each(|event| pass(&transaction, cursor, event.offset))?,
+        }
+        transaction.commit()?;
+        Ok(refused)
     }
 }
 
-/// How far the rows of a batch came.
-#[derive(PartialEq)]
-enum Inserted {
-    All,
-    /// A trigger or constraint rolled the whole transaction back; the row that made it do so is known now.
-    UndoneByTable,
-}
-
-/// Inserts all rows but those refused. A refused INSERT undoes itself and leaves the transaction as it was, so the culprit
-/// is found without savepoints.
-fn insert(transaction: &Transaction<'_>, events: &[Arc<Event>], refused: &mut Refused) -> rusqlite::Result<Inserted> {
+/// Inserts rows up to the first that the table refuses. A refused INSERT undoes itself and leaves the transaction as it was,
+/// so no savepoints are needed.
+fn insert(transaction: &Transaction<'_>, events: &[Arc<Event>]) -> rusqlite::Result<Option<Refused>> {
     let mut insert = transaction.prepare_cached("INSERT INTO events (sender_id, data) VALUES (?1, ?2)")?;
     for (index, event) in events.iter().enumerate() {
-        if refused.contains_key(&index) {
-            continue;
-        }
         match insert.execute((event.conversation.as_str(), event.body_str())) {
             Ok(_) => {}
             Err(error) if is_about_the_row(&error) => {
-                refused.insert(index, format!("the table `events` refused the row: {error}"));
-                if transaction.is_autocommit() {
-                    return Ok(Inserted::UndoneByTable);
-                }
+                let reason = format!("the table `events` refused the row: {error}");
+                return Ok(Some(Refused { index, offset: event.offset, reason }));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(Inserted::All)
+    Ok(None)
 }
 
 fn move_cursor(transaction: &Transaction<'_>, cursor: &CursorKey, next: Offset) -> rusqlite::Result<()> {
@@ -168,6 +171,16 @@ fn move_cursor(transaction: &Transaction<'_>, cursor: &CursorKey, next: Offset) 
                ON CONFLICT (journal, subscription) DO UPDATE SET next_offset = excluded.next_offset";
     let mut statement = transaction.prepare_cached(sql)?;
     statement.execute((cursor.journal.to_string(), &*cursor.subscription, next.cast_signed()))?;
+    Ok(())
+}
+
+/// Moves a cursor that stands at a replayed event past it. It stands there when the event was refused and none came after it;
+/// once it is in the table, a restart must not bring it again.
+fn pass(transaction: &Transaction<'_>, cursor: &CursorKey, offset: Offset) -> rusqlite::Result<()> {
+    let sql = "UPDATE trunkline_cursors SET next_offset = next_offset + 1 \
+               WHERE journal = ?1 AND subscription = ?2 AND next_offset = ?3";
+    let mut statement = transaction.prepare_cached(sql)?;
+    statement.execute((cursor.journal.to_string(), &*cursor.subscription, offset.cast_signed()))?;
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! The SQL broker: what stands in the table, and what happens when the table or the database is in the way.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use trunkline_brokers::SqlBroker;
 use trunkline_brokers::sql::Location;
-use trunkline_core::{Broker, Outcome};
+use trunkline_core::{Broker, Event, Outcome};
 
 use crate::common::{batch, deliver, event, journal, key, reason, replay, rest};
 
@@ -24,7 +25,7 @@ fn texts(path: &Path) -> Vec<String> {
     rows(path).into_iter().map(|(_, _, data)| data).collect()
 }
 
-fn bodies(events: &[std::sync::Arc<trunkline_core::Event>]) -> Vec<String> {
+fn bodies(events: &[Arc<Event>]) -> Vec<String> {
     events.iter().map(|event| event.body_str().to_owned()).collect()
 }
 
@@ -126,35 +127,88 @@ async fn views_and_tables_without_an_automatic_id_are_refused() {
     }
 }
 
+/// Makes the table refuse the rows of one conversation.
+async fn refuse_poison(broker: &SqlBroker, path: &Path, on_failure: &str) {
+    assert_eq!(broker.position(&key()).await, Ok(None), "that creates the table");
+    execute(
+        path,
+        &format!(
+            "CREATE TRIGGER choosy BEFORE INSERT ON events WHEN new.sender_id = 'poison'
+             BEGIN SELECT RAISE({on_failure}, 'not this one'); END"
+        ),
+    );
+}
+
+/// Events at the offsets from 1 on.
+fn conversations(names: &[&str]) -> Vec<Arc<Event>> {
+    (1..).zip(names).map(|(offset, name)| event(offset, name, "x")).collect()
+}
+
+/// What becomes of a batch whose event at `index` is refused.
+fn stopped_at(index: usize, count: usize) -> Vec<Outcome> {
+    let mut outcomes = Outcome::Delivered.all(index);
+    outcomes.push(Outcome::Reject { reason: "the table `events` refused the row: not this one".to_owned() });
+    outcomes.resize(count, Outcome::retry("not tried, because an event before it was refused"));
+    outcomes
+}
+
 #[tokio::test]
-async fn a_row_that_the_table_refuses_is_rejected_alone() {
+async fn a_batch_stops_with_the_cursor_at_the_row_that_the_table_refuses() {
     for on_failure in ["ABORT", "ROLLBACK", "FAIL"] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.db");
         let (broker, key) = (broker(&path), key());
-        let journal: Vec<_> = (1..=6).map(|offset| event(offset, if offset % 3 == 2 { "poison" } else { "u" }, "x")).collect();
-        assert_eq!(broker.position(&key).await, Ok(None));
-        execute(
-            &path,
-            &format!(
-                "CREATE TRIGGER choosy BEFORE INSERT ON events WHEN new.sender_id = 'poison'
-                 BEGIN SELECT RAISE({on_failure}, 'not this one'); END"
-            ),
-        );
-        let outcomes = broker.publish(&batch(&journal, &key)).await;
-        for (outcome, event) in outcomes.iter().zip(&journal) {
-            if event.conversation == "poison" {
-                let expected = "the table `events` refused the row: not this one";
-                assert_eq!(*outcome, Outcome::Reject { reason: expected.to_owned() });
-            } else {
-                assert_eq!(*outcome, Outcome::Delivered);
-            }
+        let journal = conversations(&["u", "poison", "poison", "u", "u", "poison", "u"]);
+        refuse_poison(&broker, &path, on_failure).await;
+        for (from, stopped, position) in [(0, 1, 2), (2, 0, 3), (3, 2, 6)] {
+            let outcomes = broker.publish(&batch(&journal[from..], &key)).await;
+            assert_eq!(outcomes, stopped_at(stopped, journal.len() - from), "{on_failure}");
+            assert_eq!(broker.position(&key).await, Ok(Some(position)), "{on_failure}");
         }
-        assert_eq!(broker.position(&key).await, Ok(Some(7)), "{on_failure}");
+        deliver(&broker, &batch(&journal[6..], &key)).await;
+        assert_eq!(broker.position(&key).await, Ok(Some(8)), "{on_failure}");
         broker.close().await;
         let expected: Vec<_> = journal.iter().filter(|event| event.conversation != "poison").cloned().collect();
         assert_eq!(texts(&path), bodies(&expected), "{on_failure}");
     }
+}
+
+#[tokio::test]
+async fn an_event_that_was_refused_right_before_a_crash_is_not_behind_the_cursor() {
+    for on_failure in ["ABORT", "ROLLBACK", "FAIL"] {
+        for poisoned in 0..3 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("events.db");
+            let (before, key) = (broker(&path), key());
+            let mut names = ["u"; 3];
+            names[poisoned] = "poison";
+            let journal = conversations(&names);
+            refuse_poison(&before, &path, on_failure).await;
+            assert_eq!(before.publish(&batch(&journal, &key)).await, stopped_at(poisoned, 3));
+            drop(before);
+            let after = broker(&path);
+            assert_eq!(after.position(&key).await, Ok(Some(journal[poisoned].offset)));
+            let rest = rest(&after, &journal, &key).await;
+            assert_eq!(after.publish(&batch(rest, &key)).await, stopped_at(0, rest.len()));
+            assert_eq!(texts(&path), bodies(&journal[..poisoned]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_event_that_the_cursor_stands_at_does_not_come_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key) = (broker(&path), key());
+    let journal = conversations(&["u", "poison"]);
+    refuse_poison(&broker, &path, "ABORT").await;
+    assert_eq!(broker.publish(&batch(&journal, &key)).await, stopped_at(1, 2));
+    assert_eq!(broker.publish(&replay(&journal[1..], &key)).await, stopped_at(0, 1));
+    assert_eq!(broker.position(&key).await, Ok(Some(2)));
+    execute(&path, "DROP TRIGGER choosy");
+    deliver(&broker, &replay(&journal[1..], &key)).await;
+    assert_eq!(broker.position(&key).await, Ok(Some(3)));
+    assert_eq!(texts(&path), bodies(&journal));
 }
 
 #[tokio::test]
@@ -208,21 +262,16 @@ async fn a_row_refused_in_a_call_that_was_given_up_is_rejected_when_it_comes_aga
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("events.db");
     let (broker, key) = (broker(&path), key());
-    let journal: Vec<_> = ["u", "poison", "u", "poison"].iter().zip(1..).map(|(who, offset)| event(offset, who, "x")).collect();
-    assert_eq!(broker.position(&key).await, Ok(None));
-    execute(
-        &path,
-        "CREATE TRIGGER choosy BEFORE INSERT ON events WHEN new.sender_id = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END",
-    );
+    let journal = conversations(&["u", "poison", "u", "poison"]);
+    refuse_poison(&broker, &path, "ABORT").await;
     let first = batch(&journal[..3], &key);
     tokio::select! {
         biased;
         _ = broker.publish(&first) => panic!("no database is that fast"),
         () = std::future::ready(()) => {}
     }
-    let outcomes = broker.publish(&batch(&journal, &key)).await;
-    let rejected: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Reject { .. })).collect();
-    assert_eq!(rejected, [false, true, false, true]);
+    assert_eq!(broker.publish(&batch(&journal, &key)).await, stopped_at(1, 4));
+    assert_eq!(broker.publish(&batch(&journal[2..], &key)).await, stopped_at(1, 2));
     broker.close().await;
     assert_eq!(texts(&path), bodies(&[journal[0].clone(), journal[2].clone()]));
 }

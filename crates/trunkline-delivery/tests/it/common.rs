@@ -88,7 +88,7 @@ impl World {
     }
 
     pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
-        soon(self.journal.dead_letters(Some(NAME.to_owned()))).await.unwrap()
+        soon(self.journal.dead_letters(Some(NAME.to_owned()), usize::MAX)).await.unwrap()
     }
 
     /// What is recorded of each dead letter: offset, state and reason.

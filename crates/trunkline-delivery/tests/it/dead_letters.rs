@@ -8,7 +8,7 @@ use trunkline_delivery::{LaneMode, OnExhausted, Subscription};
 use trunkline_journal::DeadLetterState::{Dead, Held, Replay};
 use trunkline_journal::Progress;
 
-use crate::common::{Fake, Reply, World, eventually, reject, soon, subscription};
+use crate::common::{Fake, NEVER, Reply, World, eventually, reject, soon, subscription};
 
 /// Rejects the event at `offset` until it is told that it is mended.
 fn poisoned(offset: u64) -> (Arc<AtomicBool>, Fake) {
@@ -283,9 +283,12 @@ async fn a_replayed_letter_that_is_rejected_again_is_dead_again_for_the_new_reas
     assert_eq!(world.obituaries().await, [(1, Dead, "first".to_owned())]);
     world.replay(letter).await;
     assert_eq!(world.obituaries().await, [(1, Replay, "first".to_owned())]);
+    let first = world.letters().await[0].clone();
     running.delivery.look_at_dead_letters();
     eventually(async || world.obituaries().await == [(1, Dead, "second".to_owned())]).await;
-    assert_eq!(world.letters().await[0].id, letter);
+    let second = world.letters().await[0].clone();
+    assert_eq!((second.id, first.attempts, second.attempts), (letter, 1, 2));
+    assert!(second.died >= first.died);
     running.drain().await;
 }
 
@@ -335,4 +338,67 @@ async fn letters_of_a_conversation_are_replayed_in_its_order() {
     assert_eq!(fake.until_delivered(4).await.delivered_offsets(), [1, 2, 3, 4]);
     world.until_letters(0).await;
     running.drain().await;
+}
+
+#[tokio::test]
+async fn letters_of_which_not_all_fit_in_at_once_are_all_replayed_in_their_order() {
+    for most_unsettled in [1, 2, 7, 50] {
+        let world = World::new();
+        let conversations: Vec<_> = (0..50).map(|index| format!("c{}", index % 4)).collect();
+        world.append(&conversations).await;
+        let is_mended = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_mended);
+        let fake = Fake::each(move |_, _| if told.load(Ordering::SeqCst) { Outcome::Delivered } else { reject("poison") });
+        let fake = Arc::new(fake);
+        let mut subscription = subscription(LaneMode::Conversations);
+        subscription.most_unsettled = most_unsettled;
+        let running = world.start(subscription, &fake);
+        let letters = world.until_letters(50).await;
+        is_mended.store(true, Ordering::SeqCst);
+        for letter in letters.iter().rev() {
+            world.replay(letter.id).await;
+        }
+        running.delivery.look_at_dead_letters();
+        fake.until_delivered(50).await.assert_ordered(50);
+        world.until_letters(0).await;
+        running.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_tried_because_of_a_rejection_before_it_goes_on_at_once_and_has_not_failed() {
+    for lanes in [LaneMode::One, LaneMode::Slices(3)] {
+        let world = World::new();
+        let conversations: Vec<_> = (0..60).map(|index| format!("c{}", index % 20)).collect();
+        world.append(&conversations).await;
+        let poison = [1, 7, 8, 30, 60];
+        let fake = Arc::new(Fake::scripted(move |batch, _| {
+            let mut outcomes: Vec<_> = batch.events.iter().map(|_| Outcome::Delivered).collect();
+            if let Some(index) = batch.events.iter().position(|event| poison.contains(&event.offset)) {
+                outcomes[index] = reject("poison");
+                outcomes.truncate(index + 1);
+                outcomes.resize(batch.events.len(), Outcome::retry("not tried"));
+            }
+            Reply::Outcomes(outcomes)
+        }));
+        let mut subscription = subscription(lanes);
+        // Nothing waits, or the test would not end; and nothing that fails once more is given up.
+        subscription.retry.max_attempts = Some(1);
+        if lanes == LaneMode::One {
+            subscription.retry.backoff = NEVER;
+        }
+        let running = world.start(subscription, &fake);
+        let log = fake.until_delivered(55).await;
+        log.assert_ordered(55);
+        world.until_letters(5).await;
+        let dead: Vec<_> = world.letters().await.iter().map(|letter| (letter.event.offset, letter.attempts)).collect();
+        assert_eq!(dead.len(), 5);
+        assert!(dead.iter().all(|(offset, attempts)| poison.contains(offset) && *attempts == 1), "{dead:?}");
+        if lanes == LaneMode::One {
+            let starts: Vec<_> = log.calls.iter().map(|call| (call.offsets()[0], call.events.len())).collect();
+            assert_eq!(starts, [(1, 60), (2, 59), (8, 53), (9, 52), (31, 30)]);
+            eventually(async || running.report().problem.is_none() && running.report().owed == 0).await;
+        }
+        running.drain().await;
+    }
 }

@@ -10,7 +10,10 @@ use trunkline_delivery::Delivery;
 use trunkline_journal::{DeadLetter, DeadLetterState};
 
 use super::error::ApiError;
-use super::{Context, Shared};
+use super::{Context, Shared, path};
+
+/// How many dead letters a list has unless `limit` asks for more or fewer.
+const LISTED: usize = 100;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -40,7 +43,11 @@ pub(super) fn subscription(delivery: &Delivery) -> Value {
 
 async fn list(State(context): State<Shared>, request: Request) -> Result<Response, ApiError> {
     context.authorize_admin(request.headers(), request.uri())?;
-    let letters = context.journal.dead_letters(None).await?;
+    let limit = match path::query(request.uri(), "limit") {
+        Some(limit) => limit.parse().map_err(|_| ApiError::bad_parameter("It must be a number.", "limit", "query"))?,
+        None => LISTED,
+    };
+    let letters = context.journal.dead_letters(None, limit).await?;
     Ok(json_response(&letters.iter().map(dead_letter).collect()))
 }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,19 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::RequestLatency;
 
 /// The time for the head of a request to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long idle connections stay open when the gateway stops: a request that had reached this machine by then is read in this
+/// time, because the sockets are looked at whenever a timer is, and is answered.
+const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// A bound port.
 #[derive(Debug)]
@@ -50,37 +54,72 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves `routes` until `drain`; then accepts no more, and ends when the requests under way are answered.
+    /// Serves `routes` until `drain`; then accepts no more, and ends when every request that was sent until then is answered.
     pub(crate) async fn serve(self, routes: Router, latency: RequestLatency, drain: CancellationToken) {
         let room = Arc::new(Semaphore::new(self.max_connections));
-        let graceful = GracefulShutdown::new();
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).pipeline_flush(true);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIME)).max_concurrent_streams(256);
+        let connections = Connections { routes, latency, drain: drain.clone(), tasks: TaskTracker::new() };
         loop {
             let Some(permit) = drain.run_until_cancelled(Arc::clone(&room).acquire_owned()).await else { break };
+            let Ok(permit) = permit else { break };
             let Some(accepted) = drain.run_until_cancelled(self.listener.accept()).await else { break };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    refuse(&error).await;
-                    continue;
+            match accepted {
+                Ok((stream, _)) => connections.serve(stream, permit),
+                Err(error) => refuse(&error).await,
+            }
+        }
+        // The system has accepted more for us than we have; closing the listener would reset them, and lose what they sent.
+        if let Ok(listener) = self.listener.into_std() {
+            while let Ok(permit) = Arc::clone(&room).try_acquire_owned()
+                && let Ok((stream, _)) = listener.accept()
+            {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    connections.serve(stream, permit);
+                }
+            }
+        }
+        connections.tasks.close();
+        connections.tasks.wait().await;
+    }
+}
+
+/// The accepted connections.
+struct Connections {
+    routes: Router,
+    latency: RequestLatency,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Connections {
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let _ = TcpStream::set_nodelay(&stream, true);
+        let (routes, latency, drain) = (self.routes.clone(), self.latency.clone(), self.drain.clone());
+        self.tasks.spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).pipeline_flush(true);
+            builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIME)).max_concurrent_streams(256);
+            let service = service_fn(move |request| answer(routes.clone(), latency.clone(), request));
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let last_look = async {
+                drain.cancelled().await;
+                tokio::time::sleep(LAST_LOOK).await;
+            };
+            let result = tokio::select! {
+                biased;
+                result = connection.as_mut() => result,
+                () = last_look => {
+                    // An idle one is closed at once, another when its request is answered.
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
                 }
             };
-            let _ = TcpStream::set_nodelay(&stream, true);
-            let (routes, latency) = (routes.clone(), latency.clone());
-            let service = service_fn(move |request| answer(routes.clone(), latency.clone(), request));
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "Connection ended");
-                }
-                drop(permit);
-            });
-        }
-        drop(self.listener);
-        graceful.shutdown().await;
+            if let Err(error) = result {
+                tracing::debug!(%error, "Connection ended");
+            }
+            drop(permit);
+        });
     }
 }
 
