@@ -62,17 +62,25 @@ impl OfflineJournal {
     /// is searched for in the journal.
     pub fn conversation(&self, name: &str, from: Offset, most: usize) -> Result<Chunk, ReadError> {
         let indexed_to = index::file::indexed_to(&self.reader.index)?;
-        let mut chunk = self.reader.at(&index::file::conversation(&self.reader.index, name, from, most)?)?;
-        let mut next = from.max(indexed_to + 1);
+        let offsets = index::file::conversation(&self.reader.index, name, from, most)?;
+        let mut chunk = self.reader.at(&offsets)?;
+        chunk.next = chunk.next.max(from);
+        if offsets.len() == most {
+            // The index has more of it, perhaps.
+            return Ok(chunk);
+        }
         let head = self.head()?;
-        while next <= head && chunk.events.len() < most {
-            let newer = self.reader.range(next, head, Limits::default())?;
-            next = newer.next;
+        chunk.next = chunk.next.max(indexed_to + 1);
+        while chunk.next <= head && chunk.events.len() < most {
+            let newer = self.reader.range(chunk.next, head, Limits::default())?;
+            chunk.next = newer.next;
             chunk.damaged.extend(newer.damaged);
             chunk.events.extend(newer.events.into_iter().filter(|event| event.conversation == name));
         }
-        chunk.events.truncate(most);
-        chunk.next = chunk.events.last().map_or(from, |last| last.offset + 1);
+        if chunk.events.len() > most {
+            chunk.events.truncate(most);
+            chunk.next = chunk.events.last().map_or(chunk.next, |last| last.offset + 1);
+        }
         Ok(chunk)
     }
 

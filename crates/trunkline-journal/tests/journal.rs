@@ -280,6 +280,13 @@ async fn what_is_not_indexed_yet_is_found_too_also_from_another_process() {
     let offline = OfflineJournal::open(directory.path()).unwrap();
     assert_eq!(offline.conversation("a", 5, 100).unwrap().events.len(), 16);
     assert_eq!(offline.read(1, Limits::default()).unwrap().events.len(), 20);
+    let mut found = 0;
+    let mut next = 1;
+    while next <= offline.head().unwrap() {
+        let page = offline.conversation("a", next, 3).unwrap();
+        (found, next) = (found + page.events.len(), page.next);
+    }
+    assert_eq!(found, 20);
     let last = journal.last_of_conversation("a", 100, |event, _| event.offset < 10).await.unwrap().unwrap();
     assert_eq!(last.0.offset, 9);
 }

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Nothing that a test waits for takes longer on a machine that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `trunkline serve`. It is killed when this is dropped.
 #[derive(Debug)]
@@ -141,7 +141,8 @@ impl Program {
                 // Settling a message appends its answer, so the end must be the same before and after.
                 let head = self.head().await;
                 let subscriptions = self.get("/status/ready").await.json()["subscriptions"].take();
-                let mut subscriptions = subscriptions.as_array().unwrap().iter().filter(|one| wanted(one["name"].as_str().unwrap()));
+                let mut subscriptions =
+                    subscriptions.as_array().unwrap().iter().filter(|one| wanted(one["name"].as_str().unwrap()));
                 if subscriptions.all(|one| one["settled_below"].as_u64().unwrap() > head) && self.head().await == head {
                     return;
                 }

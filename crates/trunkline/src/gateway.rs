@@ -190,7 +190,7 @@ fn answering_subscription(plan: &trunkline_assistants::Plan) -> Subscription {
         concurrency: plan.concurrency,
         batch: BatchLimits { events: 1, ..BatchLimits::default() },
         // The time limit of a turn is kept inside it; this one is for what comes around it.
-        retry: Retry { timeout: plan.timeout + Duration::from_secs(60), ..Retry::default() },
+        retry: Retry { timeout: plan.timeout + Duration::from_mins(1), ..Retry::default() },
         start: Start::Now,
         most_unsettled: 50_000,
         ..Subscription::new(ASSISTANT, Filter::wanting_answers())

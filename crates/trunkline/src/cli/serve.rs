@@ -39,7 +39,8 @@ pub(super) struct Serve {
     /// The origins that browsers may call from; `*` is any.
     #[arg(long, value_name = "ORIGIN", num_args = 0..)]
     cors: Vec<String>,
-    /// How logs are written; they go to standard error. What is logged is chosen by RUST_LOG, as in `RUST_LOG=debug`.
+    /// How logs are written; they go to standard error. What is logged is chosen by the variable `RUST_LOG`, as in
+    /// `RUST_LOG=debug`.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
 }

@@ -50,7 +50,7 @@ impl Project {
         if !self.directory.is_dir() {
             let message = format!("{} is no directory", self.directory.display());
             let hint = "name the directory of a project; `trunkline init` makes one".to_owned();
-            diagnostics.push(Diagnostic::new(Severity::Error, &self.directory.display().to_string(), message).hint(hint));
+            diagnostics.push(Diagnostic::new(Severity::Error, self.directory.display().to_string(), message).hint(hint));
             return None;
         }
         let (brokers, channels, settings) = (self.brokers(diagnostics), self.channels(diagnostics), self.settings(diagnostics));
@@ -98,7 +98,7 @@ impl Project {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     if given == Some(path) {
                         let message = format!("there is no such file; {} is read instead, if there is one", default.display());
-                        diagnostics.push(Diagnostic::new(Severity::Warning, &shown(path), message));
+                        diagnostics.push(Diagnostic::new(Severity::Warning, shown(path), message));
                     }
                 }
                 Err(error) => {
@@ -128,5 +128,5 @@ fn shown(path: &Path) -> String {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::new(Severity::Error, &shown(path), format!("the file could not be read: {error}"))
+    Diagnostic::new(Severity::Error, shown(path), format!("the file could not be read: {error}"))
 }

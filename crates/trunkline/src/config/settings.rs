@@ -35,7 +35,7 @@ pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides) 
         api,
         journal,
         assistant: assistant?,
-        session_expiration: session_expiration.unwrap_or(Duration::from_mins(60)),
+        session_expiration: session_expiration.unwrap_or(Duration::from_hours(1)),
         brokers: Vec::new(),
         channels: Vec::new(),
     })
@@ -93,13 +93,11 @@ fn jwt(section: &Section<'_>, secret: &Secret, method: &str) -> Option<JwtPlan> 
 }
 
 fn origin_header(section: &Section<'_>, origin: &str) -> Option<HeaderValue> {
-    match HeaderValue::from_str(origin) {
-        Ok(value) => Some(value),
-        Err(_) => {
-            section.error("cors", format!("`{origin}` is no origin"), Some("an origin looks like https://example.com"));
-            None
-        }
+    let value = HeaderValue::from_str(origin).ok();
+    if value.is_none() {
+        section.error("cors", format!("`{origin}` is no origin"), Some("an origin looks like https://example.com"));
     }
+    value
 }
 
 fn journal(section: &Section<'_>, directory: &Path) -> JournalPlan {

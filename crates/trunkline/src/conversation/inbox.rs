@@ -50,35 +50,35 @@ impl Conversations {
         let kind = match self.recording {
             Recording::Assistant => Kind::Prompt,
             Recording::Gateway => {
-                if self.sessions.starts(&self.journal, conversation, clock.now()).await.map_err(unreadable)? {
+                if self.sessions.starts(&self.journal, conversation, clock.now()).await.map_err(|error| unreadable(&error))? {
                     events.extend(NewEvent::session_start(conversation, channel, clock.seconds()));
                 }
                 Kind::Message
             }
         };
         events.push(NewEvent::user(message, kind, clock.seconds()));
-        let appended = self.journal.append(Append { events, identity }).await.map_err(unavailable)?;
+        let appended = self.journal.append(Append { events, identity }).await.map_err(|error| unavailable(&error))?;
         self.sessions.recorded(conversation, Some(clock.now()));
         Ok((appended.last, appended.duplicate))
     }
 
     /// The replies to an earlier message, once its turn is over.
     async fn replies_to(&self, offset: Offset) -> Result<Replies, InboxError> {
-        let first = self.journal.event(offset).await.map_err(unreadable)?;
+        let first = self.journal.event(offset).await.map_err(|error| unreadable(&error))?;
         let Some(message) = first.and_then(|event| UserMessage::from_event(&event.body)) else {
             return Err(InboxError::Unavailable("the first message of this identity cannot be read".to_owned()));
         };
         // Waiting begins before looking, so that a turn that ends in between is not missed.
         let mut rest = self.turns.wait(&message.message_id, false);
-        let mut end = self.journal.find(&turn_identity(offset)).await.map_err(unreadable)?;
+        let mut end = self.journal.find(&turn_identity(offset)).await.map_err(|error| unreadable(&error))?;
         if end.is_none() {
             while rest.recv().await.is_some() {}
-            end = self.journal.find(&turn_identity(offset)).await.map_err(unreadable)?;
+            end = self.journal.find(&turn_identity(offset)).await.map_err(|error| unreadable(&error))?;
         }
         let Some(end) = end else {
             return Err(InboxError::Unavailable("the first message of this identity has no answer yet".to_owned()));
         };
-        let said = self.said_between(&message.sender_id, offset, end).await.map_err(unreadable)?;
+        let said = self.said_between(&message.sender_id, offset, end).await.map_err(|error| unreadable(&error))?;
         let (sender, replies) = mpsc::channel(said.len().max(1));
         for reply in said {
             let _ = sender.try_send(reply);
@@ -128,11 +128,10 @@ fn is_listen(event: &Event) -> bool {
     event.event_type == "action" && event.body_str().contains("\"name\": \"action_listen\"")
 }
 
-pub(super) fn unavailable(error: Unavailable) -> InboxError {
+fn unavailable(error: &Unavailable) -> InboxError {
     InboxError::Unavailable(error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
-pub(super) fn unreadable(error: ReadError) -> InboxError {
+fn unreadable(error: &ReadError) -> InboxError {
     InboxError::Unavailable(error.to_string())
 }

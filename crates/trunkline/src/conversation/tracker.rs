@@ -37,7 +37,9 @@ impl Conversations {
                 tracker.apply(&String::from_utf8_lossy(&event.body));
             }
         }
-        bodies.iter().for_each(|body| tracker.apply(body));
+        for body in &bodies {
+            tracker.apply(body);
+        }
         Ok(tracker)
     }
 

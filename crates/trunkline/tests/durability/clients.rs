@@ -81,7 +81,7 @@ impl Request {
 /// One client: a request after another, each repeated until it is acknowledged.
 #[derive(Debug)]
 pub(crate) struct Client {
-    number: usize,
+    pub(crate) number: usize,
     made: u64,
     ways: &'static [Way],
     /// Made, perhaps sent, perhaps recorded, and not acknowledged.

@@ -1,6 +1,6 @@
 //! One broker is dead, and nobody notices but those who read it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,8 +75,8 @@ async fn one_is_dead<R: FnOnce()>(dead: &str, live: &str, requests: u64, die: im
     }
     let revive = die(&project);
     let owed_from = program.head().await;
-    let before = seen.acknowledged();
-    watch.sample(&format!("{dead} dead"), seconds.unwrap_or(Duration::MAX), before + requests.max(seconds.map_or(0, |_| u64::MAX / 2))).await;
+    let enough = if seconds.is_some() { u64::MAX } else { seen.acknowledged() + requests };
+    watch.sample(&format!("{dead} dead"), seconds.unwrap_or(Duration::MAX), enough).await;
     seen.stop();
     let clients = running.await.unwrap();
 
@@ -186,16 +186,13 @@ fn mib(bytes: u64) -> f64 {
 
 /// A SQLite database that nobody else can write to as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Locked {
-    _connection: Connection,
-    _path: PathBuf,
-}
+pub(crate) struct Locked(#[expect(dead_code, reason = "the lock lasts as long as the connection is open")] Connection);
 
 impl Locked {
     pub(crate) fn new(path: &Path) -> Self {
         let connection = Connection::open(path).unwrap();
         connection.busy_timeout(Duration::from_secs(30)).unwrap();
         connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        Self { _connection: connection, _path: path.to_owned() }
+        Self(connection)
     }
 }

@@ -46,7 +46,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
             tick.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), watch).await.unwrap_or_else(|_| panic!("not so after a minute: {what}"));
+    tokio::time::timeout(Duration::from_mins(1), watch).await.unwrap_or_else(|_| panic!("not so after a minute: {what}"));
 }
 
 /// Waits until `/status/ready` answers `status`; gives the last answer.

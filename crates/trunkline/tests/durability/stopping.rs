@@ -155,7 +155,8 @@ fn settings(assistant: &TcpListener) -> String {
 }
 
 fn ask_the_assistant(program: &Arc<Program>) -> tokio::task::JoinHandle<()> {
-    let request = program.request(reqwest::Method::POST, "/webhooks/rest/webhook").body(r#"{"sender": "ann", "message": "hello"}"#);
+    let request =
+        program.request(reqwest::Method::POST, "/webhooks/rest/webhook").body(r#"{"sender": "ann", "message": "hello"}"#);
     tokio::spawn(async move {
         // Whether it gets an empty answer or none is all the same.
         let _ = request.send().await;

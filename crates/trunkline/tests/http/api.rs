@@ -145,12 +145,9 @@ async fn trackers_are_shown_with_the_events_asked_for() {
         assert_eq!(count(query).await, expected, "{query}");
     }
     let before = program.head().await;
-    for (method, path) in [
-        (Method::GET, "tracker"),
-        (Method::POST, "tracker/events"),
-        (Method::PUT, "tracker/events"),
-        (Method::POST, "messages"),
-    ] {
+    for (method, path) in
+        [(Method::GET, "tracker"), (Method::POST, "tracker/events"), (Method::PUT, "tracker/events"), (Method::POST, "messages")]
+    {
         let body = if path == "messages" { json!({"text": "x", "sender": "user"}) } else { slot("z", 9.0) };
         let request = program.request(method, &format!("/conversations/u/{path}?include_events=SOME")).body(body.to_string());
         let answer = program.send(request).await.unwrap();
@@ -165,14 +162,17 @@ async fn posted_events_pass_untouched_in_their_order() {
     let project = Project::with_brokers();
     let program = start(&project).await;
     let one = r#"{"zeta":[1.50,{"é":null}],"event":"my_own","timestamp":3,"alpha":12345678901234567890,"sender_id":"other"}"#;
-    let list = r#"[{"event":"slot","timestamp":4.5,"name":"size","value":null,"extra":true},{"event":"restart","metadata":{"m":1}}]"#;
+    let list =
+        r#"[{"event":"slot","timestamp":4.5,"name":"size","value":null,"extra":true},{"event":"restart","metadata":{"m":1}}]"#;
     let state = program.post("/conversations/u/tracker/events", one).await;
     assert_eq!((state.status, &state.json()["sender_id"]), (200, &json!("u")));
     let state = program.post("/conversations/u/tracker/events?include_events=ALL", list).await.json();
     assert_eq!(state["events"].as_array().unwrap().len(), 6);
     program.settled().await;
     let lines = file_events(&project.path("events.log"));
-    assert!(lines[0].contains("action_session_start") && lines[1].contains("session_started") && lines[2].contains("action_listen"));
+    assert!(
+        lines[0].contains("action_session_start") && lines[1].contains("session_started") && lines[2].contains("action_listen")
+    );
     assert_eq!(
         lines[3],
         r#"{"sender_id": "u", "zeta": [1.50, {"\u00e9": null}], "event": "my_own", "timestamp": 3, "alpha": 12345678901234567890}"#
@@ -244,7 +244,9 @@ async fn the_deepest_event_accepted_survives_a_replacement() {
             let request = program.request(Method::PUT, "/conversations/u/tracker/events?include_events=ALL").body(body.clone());
             let answer = program.send(request).await.unwrap();
             if answer.status == 200 {
-                assert!(answer.body.contains(&format!("\"events\":[{{\"event\":\"slot\",\"timestamp\":1.0,\"name\":\"deep\",\"value\":{value}}}]")));
+                assert!(answer.body.contains(&format!(
+                    "\"events\":[{{\"event\":\"slot\",\"timestamp\":1.0,\"name\":\"deep\",\"value\":{value}}}]"
+                )));
                 // It is still within what common parsers read.
                 assert_eq!(answer.json()["events"].as_array().unwrap().len(), 1);
                 deepest = Some(depth);

@@ -71,7 +71,8 @@ async fn what_was_streamed_before_an_assistant_broke_stays_said() {
     .await;
     let (project, program) = start_on(&format!("{}{SORRY}", assistant("http", &url))).await;
     let answer = program.post(&format!("{REST}?stream=true"), r#"{"sender":"u","message":"hello"}"#).await;
-    let texts: Vec<_> = answer.body.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].clone()).collect();
+    let texts: Vec<_> =
+        answer.body.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].clone()).collect();
     assert_eq!(texts.last().unwrap(), "Please call us.", "{texts:?}");
     let events = recorded(&project, "u");
     let said: Vec<_> = events.iter().filter(|event| event["event"] == "bot").map(|event| event["text"].clone()).collect();

@@ -190,9 +190,8 @@ async fn pages_of_the_origins_given_may_call() {
         let project = Project::new();
         let program = start_with(&project, &[&["--enable-api"], origins].concat()).await;
         for (method, path) in [(Method::POST, REST), (Method::GET, "/status"), (Method::POST, "/nothing"), (Method::GET, REST)] {
-            let allowed = |origin| {
-                owned(&[("allow-credentials", "true"), ("allow-origin", origin), ("expose-headers", "filename")])
-            };
+            let allowed =
+                |origin| owned(&[("allow-credentials", "true"), ("allow-origin", origin), ("expose-headers", "filename")]);
             assert_eq!(cors(&program, method.clone(), path, good).await.1, allowed(good), "{origins:?} {path}");
             let (_, found) = cors(&program, method, path, bad).await;
             if refused {

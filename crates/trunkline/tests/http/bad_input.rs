@@ -134,7 +134,8 @@ async fn events_that_are_none_are_refused_and_a_list_with_one_of_them_leaves_no_
         ] {
             refused(&program, path, bad, 400, message).await;
         }
-        refused(&program, path, format!("[{{\"event\":\"e\",\"sender_id\":\"u\",\"k\":{}}}]", nested(100_000)), 400, "nesting").await;
+        refused(&program, path, format!("[{{\"event\":\"e\",\"sender_id\":\"u\",\"k\":{}}}]", nested(100_000)), 400, "nesting")
+            .await;
         refused(&program, path, [&b"{\"event\":\""[..], &[0xff], &b"\"}"[..]].concat(), 400, "invalid UTF-8").await;
     }
     refused(&program, "/api/events", r#"{"event":"restart"}"#, 400, "`sender_id`").await;

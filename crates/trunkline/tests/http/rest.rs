@@ -178,6 +178,7 @@ async fn health_and_other_methods_are_answered() {
     }
     let request = program.request(Method::GET, REST).header("accept", "application/json");
     let answer = program.send(request).await.unwrap();
-    let said = json!({"description": "Method Not Allowed", "status": 405, "message": format!("Method GET not allowed for URL {REST}")});
+    let said =
+        json!({"description": "Method Not Allowed", "status": 405, "message": format!("Method GET not allowed for URL {REST}")});
     assert_eq!(answer.json(), said);
 }

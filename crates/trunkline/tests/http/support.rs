@@ -99,8 +99,10 @@ impl Connection {
     /// A `POST` with a body of JSON.
     pub(crate) async fn post(&mut self, path: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
-        let head =
-            format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         self.send([head.as_bytes(), body].concat()).await;
     }
 

@@ -71,7 +71,9 @@ impl Rasa {
             event(json!({"event": "session_started"}));
             event(json!({"event": "action", "name": "action_listen", "policy": null, "confidence": null}));
         }
-        event(json!({"event": "user", "text": text, "parse_data": {"intent": {"name": "order", "confidence": 0.98}}, "message_id": "m"}));
+        event(
+            json!({"event": "user", "text": text, "parse_data": {"intent": {"name": "order", "confidence": 0.98}}, "message_id": "m"}),
+        );
         event(json!({"event": "slot", "name": "size", "value": {"é": [1.50, null]}}));
         event(json!({"event": "user_featurization", "use_text_for_featurization": false}));
         event(json!({"event": "action", "name": "utter_ok", "policy": "RulePolicy", "confidence": 1.0, "hide_rule_turn": false}));
