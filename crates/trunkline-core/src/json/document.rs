@@ -1,0 +1,102 @@
+//! A document that was checked, and the parts of its outermost value.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::scanner::scan;
+use super::unquote;
+
+/// The deepest nesting accepted. `serde_json` and many other parsers stop at the same depth.
+pub const MAX_DEPTH: u32 = 128;
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As `json.dumps` with its defaults: `", "` and `": "`, ASCII only. What brokers publish and streams carry.
+    Dumps,
+    /// As `ujson.dumps`: no spaces, ASCII only, slashes escaped. What the REST channel answers.
+    Ujson,
+}
+
+/// Why a text is not acceptable JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at byte {at}")]
+pub struct Error {
+    /// What was found or missing.
+    pub reason: &'static str,
+    /// Where, in bytes from the start of the text.
+    pub at: usize,
+}
+
+/// A checked document in its new layout. The text is ASCII.
+#[derive(Clone, Debug)]
+pub struct Document {
+    text: String,
+    root: Root,
+}
+
+/// What the outermost value is, and where its parts stand.
+#[derive(Clone, Debug)]
+pub(super) enum Root {
+    Object(Vec<Member>),
+    Array(Vec<Range<usize>>),
+    Scalar,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) key: Range<usize>,
+    pub(super) value: Range<usize>,
+}
+
+/// Checks `bytes` and lays them out anew.
+pub fn lay_out(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Error { reason: "invalid UTF-8", at: error.valid_up_to() })?;
+    let (text, root) = scan(text, layout)?;
+    Ok(Document { text, root })
+}
+
+impl Document {
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The whole text, owned.
+    pub fn into_string(self) -> String {
+        self.text
+    }
+
+    /// Whether the outermost value is an object.
+    pub fn is_object(&self) -> bool {
+        matches!(self.root, Root::Object(_))
+    }
+
+    /// The members of the outermost object, as raw texts; of a key that is given twice only the last, as in Python.
+    /// Nothing when it is no object.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        let members: &[Member] = if let Root::Object(members) = &self.root { members } else { &[] };
+        members.iter().map(|member| (self.part(&member.key), self.part(&member.value)))
+    }
+
+    /// The raw text of the member `key`, a name in plain ASCII.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let is_key = |quoted: &str| quoted.strip_prefix('"').and_then(|name| name.strip_suffix('"')) == Some(key);
+        self.members().find_map(|(quoted, value)| is_key(quoted).then_some(value))
+    }
+
+    /// The string that the member `key` holds; `None` when it is absent or not a string.
+    pub fn get_str(&self, key: &str) -> Option<Cow<'_, str>> {
+        unquote(self.get(key)?)
+    }
+
+    /// The elements of the outermost array, as raw texts; `None` when it is no array.
+    pub fn elements(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
+        let Root::Array(elements) = &self.root else { return None };
+        Some(elements.iter().map(|range| self.part(range)))
+    }
+
+    fn part(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).expect("the ranges lie within the text, which is ASCII")
+    }
+}

@@ -1,0 +1,17 @@
+//! JSON as Rasa's Python writes it, from any JSON text, without building a tree.
+//!
+//! Bodies travel as they came: numbers keep every digit, unknown members and their order survive. What changes is the
+//! layout, because consumers compare and parse lines that the originals wrote. [`lay_out`] checks a document and rewrites its
+//! white space and string escapes in one pass, and remembers where the parts of its outermost value stand.
+//!
+//! Refused, because a receiver behind us might refuse it: anything after the document, more than [`MAX_DEPTH`] levels,
+//! lone surrogates, control characters inside strings, `NaN` and `Infinity`.
+
+mod document;
+mod scanner;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use document::{Document, Error, Layout, MAX_DEPTH, lay_out};
+pub use text::{quote, unquote};
