@@ -1,10 +1,13 @@
-//! Reading request bodies with bounds on size and time.
+//! Reading request bodies with bounds on size, time and memory.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The bounds of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +38,60 @@ pub enum BodyError {
     Broken,
 }
 
-/// Reads a body within `limits`.
-pub async fn read_body(body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
-    let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(limits.bytes)),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::TooSlow(limits.time)),
+/// Bodies up to this size are read at once; their memory is bounded by the number of connections.
+const SMALL: usize = 64 << 10;
+/// What larger bodies may take together; beyond it they wait to be read.
+const LARGE_TOGETHER: usize = 64 << 20;
+
+/// Reads request bodies, and bounds what they take together. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    limits: BodyLimits,
+    /// In KiB.
+    room: Arc<Semaphore>,
+}
+
+/// A body that was read. As long as it lives, its size counts.
+#[derive(Debug)]
+pub struct ReceivedBody {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for ReceivedBody {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Bodies {
+    /// Bodies within `limits`.
+    pub fn new(limits: BodyLimits) -> Self {
+        Self { limits, room: Arc::new(Semaphore::new(LARGE_TOGETHER.max(limits.bytes) >> 10)) }
+    }
+
+    /// Reads a body.
+    pub async fn read(&self, body: Body) -> Result<ReceivedBody, BodyError> {
+        let BodyLimits { bytes: most, time } = self.limits;
+        let read = async {
+            let announced = body.size_hint().upper().map_or(most, |size| usize::try_from(size).unwrap_or(usize::MAX));
+            if announced > most && body.size_hint().lower() > most as u64 {
+                return Err(BodyError::TooLarge(most));
+            }
+            let room = if announced > SMALL { Some(self.reserve(announced.min(most)).await?) } else { None };
+            match Limited::new(body, most).collect().await {
+                Ok(body) => Ok(ReceivedBody { bytes: body.to_bytes(), _room: room }),
+                Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge(most)),
+                Err(_) => Err(BodyError::Broken),
+            }
+        };
+        tokio::time::timeout(time, read).await.unwrap_or(Err(BodyError::TooSlow(time)))
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let permits = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| BodyError::Broken)
     }
 }

@@ -16,7 +16,7 @@ use axum::Router;
 use tokio::sync::mpsc;
 use trunkline_core::{BotMessage, UserMessage};
 
-pub use body::{BodyError, BodyLimits, read_body};
+pub use body::{Bodies, BodyError, BodyLimits, ReceivedBody};
 pub use problem::Problem;
 pub use rest::Rest;
 pub use table::{BuildFn, CHANNELS, ChannelSpec, find};
@@ -27,7 +27,7 @@ pub trait InputChannel: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The routes, below `mount`, which is `/webhooks/<name>`.
-    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router;
+    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, bodies: Bodies) -> Router;
 }
 
 /// Takes messages from people.

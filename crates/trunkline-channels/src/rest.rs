@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_core::{BotMessage, CollectingOutputChannel, UserMessage, send_response};
 
-use crate::{BodyLimits, Inbox, InputChannel, Problem, Replies, read_body};
+use crate::{Bodies, Inbox, InputChannel, Problem, Replies};
 
 /// The longest `Idempotency-Key` that is accepted, in bytes.
 const MOST_KEY_BYTES: usize = 255;
@@ -30,7 +30,7 @@ pub struct Rest;
 #[derive(Clone)]
 struct Context {
     inbox: Arc<dyn Inbox>,
-    limits: BodyLimits,
+    bodies: Bodies,
 }
 
 impl InputChannel for Rest {
@@ -38,13 +38,13 @@ impl InputChannel for Rest {
         "rest"
     }
 
-    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, limits: BodyLimits) -> Router {
+    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, bodies: Bodies) -> Router {
         Router::new()
             .route(mount, get(health))
             .route(&format!("{mount}/"), get(health))
             .route(&format!("{mount}/webhook"), post(receive))
             .route(&format!("{mount}/webhook/"), post(receive))
-            .with_state(Context { inbox, limits })
+            .with_state(Context { inbox, bodies })
     }
 }
 
@@ -55,7 +55,7 @@ async fn health() -> Response {
 async fn receive(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let body = read_body(body, context.limits).await.map_err(|error| Problem::from((error, headers)))?;
+    let body = context.bodies.read(body).await.map_err(|error| Problem::from((error, headers)))?;
     let document = json::lay_out(&body, Layout::Dumps).map_err(|error| Problem::malformed(&error, headers))?;
     if !document.is_object() {
         let expected = "The body must be a JSON object, as in {\"sender\": \"ann\", \"message\": \"hello\"}";
@@ -69,12 +69,11 @@ async fn receive(State(context): State<Context>, request: Request) -> Result<Res
         identity(headers, &message.sender_id).map_err(|reason| Problem::new(StatusCode::BAD_REQUEST, reason, headers))?;
     let recipient = message.sender_id.clone();
     let stream_wanted = wants_stream(parts.uri.query().unwrap_or_default());
-    let replies = context.inbox.receive(message, identity, stream_wanted).await.map_err(|error| Problem::from((error, headers)))?;
-    if stream_wanted {
-        Ok(stream(replies, recipient))
-    } else {
-        Ok(json_response(collect(replies, &recipient).await))
-    }
+    let replies =
+        context.inbox.receive(message, identity, stream_wanted).await.map_err(|error| Problem::from((error, headers)))?;
+    // It is recorded; what follows may take long.
+    drop((body, document));
+    if stream_wanted { Ok(stream(replies, recipient)) } else { Ok(json_response(collect(replies, &recipient).await)) }
 }
 
 /// The message in the body. `None`: it has no text that is a string, which the original answers with an empty list.
@@ -152,7 +151,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::InboxError;
+    use crate::{BodyLimits, InboxError};
 
     /// Answers every message with its own text, and a button.
     #[derive(Default)]
@@ -181,10 +180,14 @@ mod tests {
         request: axum::http::request::Builder,
         body: impl Into<Body>,
     ) -> (StatusCode, HeaderMap, String) {
-        let routes = Rest.routes("/rest", Arc::clone(mirror) as Arc<dyn Inbox>, BodyLimits { bytes: 300, ..BodyLimits::default() });
+        let routes = Rest.routes(
+            "/rest",
+            Arc::clone(mirror) as Arc<dyn Inbox>,
+            Bodies::new(BodyLimits { bytes: 300, ..BodyLimits::default() }),
+        );
         let response = routes.oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(response.into_body(), BodyLimits::default()).await.unwrap();
+        let body = Bodies::new(BodyLimits::default()).read(response.into_body()).await.unwrap();
         (status, headers, String::from_utf8(body.to_vec()).unwrap())
     }
 

@@ -192,19 +192,20 @@ impl Journal {
         if let Some(event) = self.0.shared.recent.get(offset) {
             return Ok(Some(event));
         }
-        let chunk = self.with_reader(move |reader, _| Ok(reader.at(&[offset])?)).await?;
+        let chunk = self.with_reader(move |reader, _| Ok(reader.at(&[offset], 1)?)).await?;
         self.report(&chunk);
         Ok(chunk.events.into_iter().next())
     }
 
-    /// Up to `most` events of a conversation from offset `from` on.
-    pub async fn conversation(&self, name: &str, from: Offset, most: usize) -> Result<Chunk, ReadError> {
+    /// The events of a conversation from offset `from` on, as many as `limits` allow.
+    pub async fn conversation(&self, name: &str, from: Offset, limits: Limits) -> Result<Chunk, ReadError> {
         let (name, head) = (name.to_owned(), self.head());
         let chunk = self
             .with_reader(move |reader, shared| {
-                let mut offsets = shared.index.conversation(&reader.index, &name, from, most).map_err(ReadError::Index)?;
+                let mut offsets =
+                    shared.index.conversation(&reader.index, &name, from, limits.events).map_err(ReadError::Index)?;
                 offsets.retain(|offset| *offset <= head);
-                let mut chunk = reader.at(&offsets)?;
+                let mut chunk = reader.at(&offsets, limits.bytes)?;
                 chunk.next = chunk.next.max(from);
                 Ok(chunk)
             })

@@ -58,27 +58,27 @@ impl OfflineJournal {
         Ok(self.reader.range(from.max(1), head, limits)?)
     }
 
-    /// Up to `most` events of a conversation from offset `from` on, in the order of the journal. What the index has not seen yet
+    /// The events of a conversation from offset `from` on, as many as `limits` allow, in the order of the journal. What the index has not seen yet
     /// is searched for in the journal.
-    pub fn conversation(&self, name: &str, from: Offset, most: usize) -> Result<Chunk, ReadError> {
+    pub fn conversation(&self, name: &str, from: Offset, limits: Limits) -> Result<Chunk, ReadError> {
         let indexed_to = index::file::indexed_to(&self.reader.index)?;
-        let offsets = index::file::conversation(&self.reader.index, name, from, most)?;
-        let mut chunk = self.reader.at(&offsets)?;
+        let offsets = index::file::conversation(&self.reader.index, name, from, limits.events)?;
+        let mut chunk = self.reader.at(&offsets, limits.bytes)?;
         chunk.next = chunk.next.max(from);
-        if offsets.len() == most {
+        if offsets.len() == limits.events || offsets.last().is_some_and(|last| *last >= chunk.next) {
             // The index has more of it, perhaps.
             return Ok(chunk);
         }
         let head = self.head()?;
         chunk.next = chunk.next.max(indexed_to + 1);
-        while chunk.next <= head && chunk.events.len() < most {
+        while chunk.next <= head && chunk.events.len() < limits.events {
             let newer = self.reader.range(chunk.next, head, Limits::default())?;
             chunk.next = newer.next;
             chunk.damaged.extend(newer.damaged);
             chunk.events.extend(newer.events.into_iter().filter(|event| event.conversation == name));
         }
-        if chunk.events.len() > most {
-            chunk.events.truncate(most);
+        if chunk.events.len() > limits.events {
+            chunk.events.truncate(limits.events);
             chunk.next = chunk.events.last().map_or(chunk.next, |last| last.offset + 1);
         }
         Ok(chunk)

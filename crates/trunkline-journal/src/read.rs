@@ -110,12 +110,19 @@ impl Reader {
         get(&self.events, self.journal, offset)
     }
 
-    /// The records at `offsets`, which ascend; `next` is one more than the last of them.
-    pub(crate) fn at(&self, offsets: &[Offset]) -> Result<Chunk, rusqlite::Error> {
+    /// The records at `offsets`, which ascend, as far as `bytes` of bodies allow, but one at the least; `next` is one more than
+    /// the last of them that was read.
+    pub(crate) fn at(&self, offsets: &[Offset], mut bytes: usize) -> Result<Chunk, rusqlite::Error> {
         let mut chunk = Chunk::default();
         for &offset in offsets {
+            if bytes == 0 {
+                break;
+            }
             match self.get(offset) {
-                Ok(Some(Found::Event(event, _))) => chunk.events.push(Arc::new(event)),
+                Ok(Some(Found::Event(event, _))) => {
+                    bytes = bytes.saturating_sub(event.body.len());
+                    chunk.events.push(Arc::new(event));
+                }
                 Ok(Some(Found::Damaged(_))) => chunk.damaged.push(offset),
                 Ok(None) => {}
                 Err(error) if is_damage(&error) => chunk.damaged.push(offset),

@@ -42,6 +42,10 @@ async fn bodies(journal: &Journal) -> Vec<String> {
     found
 }
 
+fn many(events: usize) -> Limits {
+    Limits { events, ..Limits::default() }
+}
+
 /// Runs `sql` on the journal's file, behind its back.
 fn tamper(directory: &Path, file: &str, sql: &str) {
     rusqlite::Connection::open(directory.join(file)).unwrap().execute_batch(sql).unwrap();
@@ -102,7 +106,7 @@ async fn concurrent_appends_share_commits_and_keep_each_senders_order() {
     }
     assert_eq!(journal.head(), 1600);
     for sender in 0..32 {
-        let chunk = journal.conversation(&format!("c{sender}"), 1, 1000).await.unwrap();
+        let chunk = journal.conversation(&format!("c{sender}"), 1, many(1000)).await.unwrap();
         let numbers: Vec<_> = chunk.events.iter().map(|event| event.body.clone()).collect();
         let expected: Vec<_> = (0..50).map(|number| event(&format!("c{sender}"), number).body).collect();
         assert_eq!(numbers, expected);
@@ -258,7 +262,7 @@ async fn the_index_file_is_made_anew_when_missing_damaged_or_of_another_journal(
         destroy();
         let journal = open(directory.path());
         assert_eq!(journal.find("id-7").await.unwrap(), Some(8));
-        assert_eq!(journal.conversation("c1", 1, 1000).await.unwrap().events.len(), 100);
+        assert_eq!(journal.conversation("c1", 1, many(1000)).await.unwrap().events.len(), 100);
         assert!(journal.append(Append::one(event("c0", 1)).with_identity("id-299")).await.unwrap().duplicate);
         assert_eq!(journal.conversations(10).await.unwrap().len(), 3);
         journal.close().await;
@@ -274,16 +278,16 @@ async fn what_is_not_indexed_yet_is_found_too_also_from_another_process() {
         journal.append(Append::one(event("a", number))).await.unwrap();
     }
     assert_eq!(
-        journal.conversation("a", 5, 3).await.unwrap().events.iter().map(|event| event.offset).collect::<Vec<_>>(),
+        journal.conversation("a", 5, many(3)).await.unwrap().events.iter().map(|event| event.offset).collect::<Vec<_>>(),
         [5, 6, 7]
     );
     let offline = OfflineJournal::open(directory.path()).unwrap();
-    assert_eq!(offline.conversation("a", 5, 100).unwrap().events.len(), 16);
+    assert_eq!(offline.conversation("a", 5, many(100)).unwrap().events.len(), 16);
     assert_eq!(offline.read(1, Limits::default()).unwrap().events.len(), 20);
     let mut found = 0;
     let mut next = 1;
     while next <= offline.head().unwrap() {
-        let page = offline.conversation("a", next, 3).unwrap();
+        let page = offline.conversation("a", next, many(3)).unwrap();
         (found, next) = (found + page.events.len(), page.next);
     }
     assert_eq!(found, 20);
@@ -530,7 +534,7 @@ proptest! {
             assert_eq!(bodies(&journal).await, expected);
             for conversation in 0..4 {
                 let name = format!("c{conversation}");
-                let found = journal.conversation(&name, 1, 1000).await.unwrap().events.len();
+                let found = journal.conversation(&name, 1, many(1000)).await.unwrap().events.len();
                 assert_eq!(found, model.iter().filter(|(other, _)| *other == name).count());
             }
         });

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use trunkline_channels::Bodies;
 use trunkline_config::Secret;
 use trunkline_delivery::{
     BatchLimits, Delivery, Filter, LaneMode, Metrics, Receiver, RegisterError, Retry, Shutdown, Start, Subscription,
@@ -124,7 +125,7 @@ impl Gateway {
             deliveries: Arc::clone(&deliveries),
             api,
             control_token: Secret::new(control.token),
-            limits: server.body,
+            bodies: Bodies::new(server.body),
             registry: Mutex::new(registry),
             draining: stop_serving.clone(),
         });

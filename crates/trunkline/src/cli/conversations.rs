@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use trunkline_core::{Offset, Timestamp};
-use trunkline_journal::{ConversationSummary, OfflineJournal};
+use trunkline_journal::{ConversationSummary, Limits, OfflineJournal};
 
 use super::JournalArgs;
 use super::format::{local, rfc3339, table};
@@ -64,7 +64,8 @@ impl Conversation {
         let ConversationSummary { conversation, events, first, last } = summary;
         let time = journal.event(last)?.map(|event| event.time);
         let from = last.saturating_sub(LOOK_BACK).max(first);
-        let newest = journal.conversation(&conversation, from, usize::try_from(LOOK_BACK)?)?;
+        let newest =
+            journal.conversation(&conversation, from, Limits { events: usize::try_from(LOOK_BACK)?, ..Limits::default() })?;
         let last_text = newest.events.iter().rev().find_map(|event| text(event));
         Ok(Self { id: conversation, events, first, last, last_time: time.map(rfc3339), last_text, time })
     }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,7 +52,10 @@ impl Serve {
         let directory = self.project.directory.clone();
         let plan = super::plan(&directory, self.overrides())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(serve(plan))
+        let outcome = runtime.block_on(serve(plan));
+        // A broker that hangs in a system call must not keep the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
     }
 
     fn overrides(self) -> Overrides {

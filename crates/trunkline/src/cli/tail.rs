@@ -153,7 +153,7 @@ impl Selection {
         let mut next = from;
         while next < end {
             let mut chunk = match indexed {
-                Some(conversation) => journal.conversation(conversation, next, limits.events)?,
+                Some(conversation) => journal.conversation(conversation, next, limits)?,
                 None => journal.read(next, limits)?,
             };
             let is_last = chunk.next <= next;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, MutexGuard, mpsc};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, mpsc};
 use trunkline_channels::{Inbox, InboxError, Replies};
 use trunkline_core::{BotMessage, Event, Kind, NewEvent, Offset, Recording, UserMessage, check_conversation};
-use trunkline_journal::{Append, Journal, ReadError, Unavailable};
+use trunkline_journal::{Append, Journal, Limits, ReadError, Unavailable};
 
 use super::session::Sessions;
 use super::{Turns, turn_identity};
 
+/// So many trackers are put together at the same time.
+const TRACKERS: usize = 4;
 /// Conversations are recorded one append after another; different ones share a lock only by chance.
 const LOCKS: usize = 1_024;
 
@@ -24,12 +26,21 @@ pub(crate) struct Conversations {
     recording: Recording,
     turns: Arc<Turns>,
     locks: Vec<Mutex<()>>,
+    /// Bounds the memory that trackers take.
+    pub(super) tracker_room: Semaphore,
 }
 
 impl Conversations {
     pub(crate) fn new(journal: Journal, recording: Recording, turns: Arc<Turns>, session_expiration: Duration) -> Self {
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        Self { journal, sessions: Sessions::new(session_expiration), recording, turns, locks }
+        Self {
+            journal,
+            sessions: Sessions::new(session_expiration),
+            recording,
+            turns,
+            locks,
+            tracker_room: Semaphore::new(TRACKERS),
+        }
     }
 
     /// Held while the events of a conversation are looked at and more are appended because of it.
@@ -90,7 +101,7 @@ impl Conversations {
     async fn said_between(&self, conversation: &str, from: Offset, end: Offset) -> Result<Vec<BotMessage>, ReadError> {
         let (mut said, mut next) = (Vec::new(), from + 1);
         while next <= end {
-            let chunk = self.journal.conversation(conversation, next, 256).await?;
+            let chunk = self.journal.conversation(conversation, next, Limits::default()).await?;
             for event in chunk.events.iter().filter(|event| event.offset <= end) {
                 if event.event_type == "bot" {
                     said.extend(BotMessage::from_event(&event.body));

@@ -3,14 +3,14 @@
 use trunkline_core::json::{self, Layout};
 use trunkline_core::tracker::Tracker;
 use trunkline_core::{Event, EventError, Kind, NewEvent, UserMessage};
-use trunkline_journal::{Append, ReadError, Unavailable};
+use trunkline_journal::{Append, Limits, ReadError, Unavailable};
 
 use super::Conversations;
 
 /// So many events of a conversation are read into a tracker at the most.
 const MOST_EVENTS: usize = 100_000;
-/// How many are read at once.
-const CHUNK: usize = 1_024;
+/// So many bytes of bodies at the most.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Why a tracker was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(crate) enum TrackerError {
     Event { index: usize, error: EventError },
     #[error(transparent)]
     Conversation(#[from] EventError),
-    #[error("the conversation has more than {MOST_EVENTS} events")]
+    #[error("the conversation has more than {MOST_EVENTS} events, or {MOST_BYTES} bytes of them")]
     TooLong,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -30,6 +30,7 @@ pub(crate) enum TrackerError {
 impl Conversations {
     /// The tracker of a conversation; of one without events, the session start that a first message would record.
     pub(crate) async fn tracker(&self, conversation: &str) -> Result<Tracker, TrackerError> {
+        let _room = self.tracker_room.acquire().await;
         let mut tracker = Tracker::new(conversation, Layout::Ujson);
         let bodies = self.bodies(conversation).await?;
         if bodies.is_empty() {
@@ -64,7 +65,7 @@ impl Conversations {
         let stored = self.bodies(conversation).await?.len();
         let added = events.split_off(stored.min(events.len()));
         if stored > 0 {
-            added_behind_replacement(conversation, &mut events);
+            events = vec![replacement(conversation, &events)];
         }
         events.extend(added);
         self.append(conversation, events, None).await
@@ -119,9 +120,9 @@ impl Conversations {
     /// The bodies of the tracker events of a conversation, a replacement taken into account.
     async fn bodies(&self, conversation: &str) -> Result<Vec<String>, TrackerError> {
         trunkline_core::check_conversation(conversation)?;
-        let (mut bodies, mut next): (Vec<String>, _) = (Vec::new(), 1);
+        let (mut bodies, mut bytes, mut next): (Vec<String>, _, _) = (Vec::new(), 0, 1);
         loop {
-            let chunk = self.journal.conversation(conversation, next, CHUNK).await?;
+            let chunk = self.journal.conversation(conversation, next, Limits::default()).await?;
             if chunk.events.is_empty() && chunk.damaged.is_empty() {
                 return Ok(bodies);
             }
@@ -129,19 +130,21 @@ impl Conversations {
             for event in &chunk.events {
                 if event.kind == Kind::Replacement {
                     bodies = replaced(event);
+                    bytes = event.body.len();
                 } else if event.kind.is_published() {
                     bodies.push(event.body_str().to_owned());
+                    bytes += event.body.len();
                 }
             }
-            if bodies.len() > MOST_EVENTS {
+            if bodies.len() > MOST_EVENTS || bytes > MOST_BYTES {
                 return Err(TrackerError::TooLong);
             }
         }
     }
 }
 
-/// Puts what replaces the stored events into a record of its own, in front of what is added.
-fn added_behind_replacement(conversation: &str, events: &mut Vec<NewEvent>) {
+/// The record that replaces the stored events by `events`.
+fn replacement(conversation: &str, events: &[NewEvent]) -> NewEvent {
     let list: Vec<_> = events.iter().map(|event| String::from_utf8_lossy(&event.body).into_owned()).collect();
     let body = format!(
         "{{\"sender_id\": {}, \"event\": \"tracker_replaced\", \"events\": [{}]}}",
@@ -149,13 +152,7 @@ fn added_behind_replacement(conversation: &str, events: &mut Vec<NewEvent>) {
         list.join(", ")
     );
     let (kind, channel) = (Kind::Replacement, None);
-    *events = vec![NewEvent {
-        kind,
-        conversation: conversation.into(),
-        event_type: "tracker_replaced".into(),
-        channel,
-        body: body.into(),
-    }];
+    NewEvent { kind, conversation: conversation.into(), event_type: "tracker_replaced".into(), channel, body: body.into() }
 }
 
 /// The events in a replacement.

@@ -5,7 +5,6 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use trunkline_channels::read_body;
 use trunkline_core::NewEvent;
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_journal::Append;
@@ -23,7 +22,7 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
     let (parts, body) = request.into_parts();
     context.authorize(&parts.headers, &parts.uri, None)?;
     let identity = rasa::idempotency_key(&parts, "events")?;
-    let body = read_body(body, context.limits).await?;
+    let body = context.bodies.read(body).await?;
     let document = rasa::parse(&body)?;
     let now = context.journal.clock().seconds();
     let events = match document.elements() {

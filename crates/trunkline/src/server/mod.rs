@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use trunkline_channels::{BodyLimits, Inbox, InputChannel};
+use trunkline_channels::{Bodies, Inbox, InputChannel};
 use trunkline_config::Secret;
 use trunkline_delivery::Delivery;
 use trunkline_journal::Journal;
@@ -37,7 +37,7 @@ pub(crate) struct Context {
     pub(crate) api: ApiPlan,
     /// Lets the commands of the same user on the same machine in.
     pub(crate) control_token: Secret,
-    pub(crate) limits: BodyLimits,
+    pub(crate) bodies: Bodies,
     pub(crate) registry: Mutex<Registry>,
     /// Cancelled when the gateway is about to stop.
     pub(crate) draining: CancellationToken,
@@ -53,7 +53,7 @@ pub(crate) fn routes(context: &Shared, channels: &[Box<dyn InputChannel>]) -> Ro
     let inbox = Arc::clone(&context.conversations) as Arc<dyn Inbox>;
     for channel in channels {
         let mount = format!("/webhooks/{}", channel.name());
-        router = router.merge(channel.routes(&mount, Arc::clone(&inbox), context.limits));
+        router = router.merge(channel.routes(&mount, Arc::clone(&inbox), context.bodies.clone()));
     }
     match cors::layer(&context.api.cors) {
         Some(layer) => router.layer(layer),

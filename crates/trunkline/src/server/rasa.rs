@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 use serde_json::json;
-use trunkline_channels::read_body;
 use trunkline_core::UserMessage;
 use trunkline_core::json::{self as text, Document, Layout};
 use trunkline_core::tracker::IncludeEvents;
@@ -50,18 +49,18 @@ async fn conversation(State(context): State<Shared>, request: Request) -> Result
     match (&parts.method, found.resource) {
         (&Method::GET | &Method::HEAD, "tracker") => {}
         (&Method::POST, "tracker/events") => {
-            let body = read_body(body, context.limits).await?;
+            let body = context.bodies.read(body).await?;
             let document = parse(&body)?;
             let identity = idempotency_key(&parts, id)?;
             context.conversations.append_events(id, &list(&document)?, identity).await?;
         }
         (&Method::PUT, "tracker/events") => {
-            let body = read_body(body, context.limits).await?;
+            let body = context.bodies.read(body).await?;
             let document = parse(&body)?;
             context.conversations.replace_events(id, &list(&document)?).await?;
         }
         (&Method::POST, "messages") => {
-            let body = read_body(body, context.limits).await?;
+            let body = context.bodies.read(body).await?;
             let (message, parse_data) = message(&parse(&body)?, id)?;
             context.conversations.append_message(id, &message, parse_data.as_deref()).await?;
         }

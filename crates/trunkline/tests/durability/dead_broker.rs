@@ -167,7 +167,7 @@ impl Watch<'_> {
             self.program.metric(&name).await.unwrap()
         };
         println!(
-            "{:6.1} s  {phase}: {} acknowledged; {}: {} delivered, lag {}; {}: lag {}; VmRSS {:.1} MiB",
+            "{:6.1} s  {phase}: {} acknowledged; {}: {} delivered, lag {}; {}: lag {}; VmRSS {:.1} MiB, of which no file {:.1}",
             self.began.elapsed().as_secs_f64(),
             self.seen.acknowledged(),
             self.live,
@@ -176,6 +176,7 @@ impl Watch<'_> {
             self.dead,
             lag(self.dead).await,
             mib(self.program.memory("VmRSS")),
+            mib(self.program.memory("RssAnon")),
         );
     }
 }
