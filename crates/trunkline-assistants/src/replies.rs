@@ -101,7 +101,7 @@ impl<'e> Replies<'e> {
     }
 
     fn parse(&self, text: &[u8], expected: &str) -> Result<Document, AssistantError> {
-        json::lay_out(text, Layout::Dumps).map_err(|error| {
+        json::lay_out_input(text, Layout::Dumps).map_err(|error| {
             let place = self.answer.place();
             place.failed(&format!("what is not JSON ({error}) in {}", place.excerpt(text)), expected)
         })

@@ -40,7 +40,7 @@ pub trait Inbox: Send + Sync {
 
 /// What the assistant says to one message, as it comes; it ends with the turn. Dropping it stops nothing: what is said is
 /// recorded all the same.
-pub type Replies = mpsc::Receiver<BotMessage>;
+pub type Replies = mpsc::UnboundedReceiver<BotMessage>;
 
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

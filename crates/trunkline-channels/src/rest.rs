@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_core::{BotMessage, CollectingOutputChannel, UserMessage, send_response};
 
@@ -56,7 +56,7 @@ async fn receive(State(context): State<Context>, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let body = context.bodies.read(body).await.map_err(|error| Problem::from((error, headers)))?;
-    let document = json::lay_out(&body, Layout::Dumps).map_err(|error| Problem::malformed(&error, headers))?;
+    let document = json::lay_out_input(&body, Layout::Dumps).map_err(|error| Problem::malformed(&error, headers))?;
     if !document.is_object() {
         let expected = "The body must be a JSON object, as in {\"sender\": \"ann\", \"message\": \"hello\"}";
         return Err(Problem::new(StatusCode::BAD_REQUEST, expected, headers));
@@ -99,7 +99,9 @@ fn word(document: &Document, key: &str) -> Result<Option<String>, String> {
 fn identity(headers: &HeaderMap, conversation: &str) -> Result<Option<String>, String> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= MOST_KEY_BYTES => Ok(Some(format!("rest:{conversation}:{key}"))),
+        Ok(key) if !key.is_empty() && key.len() <= MOST_KEY_BYTES => {
+            Ok(Some(format!("rest:{}:{conversation}:{key}", conversation.len())))
+        }
         _ => Err(format!("the header Idempotency-Key must have 1 to {MOST_KEY_BYTES} visible ASCII characters")),
     }
 }
@@ -124,7 +126,7 @@ async fn collect(mut replies: Replies, recipient: &str) -> String {
 
 /// Each reply as it comes, a line of JSON for every message. The content type is the original's, though it is no event stream.
 fn stream(replies: Replies, recipient: String) -> Response {
-    let lines = ReceiverStream::new(replies).then(move |reply| {
+    let lines = UnboundedReceiverStream::new(replies).then(move |reply| {
         let recipient = recipient.clone();
         async move { Ok::<_, Infallible>(lines_of(&reply, &recipient).await) }
     });
@@ -167,10 +169,10 @@ mod tests {
             if text == "full" {
                 return Err(InboxError::Unavailable("the disk is full".to_owned()));
             }
-            let (sender, replies) = mpsc::channel(4);
+            let (sender, replies) = mpsc::unbounded_channel();
             let buttons = Some(r#"[{"title": "Yes", "payload": "/yes"}]"#.to_owned());
-            sender.send(BotMessage { buttons, ..BotMessage::text(text) }).await.unwrap();
-            sender.send(BotMessage::text("one\n\ntwo")).await.unwrap();
+            sender.send(BotMessage { buttons, ..BotMessage::text(text) }).unwrap();
+            sender.send(BotMessage::text("one\n\ntwo")).unwrap();
             Ok(replies)
         }
     }
@@ -291,7 +293,7 @@ mod tests {
         let mirror = Arc::default();
         let request = || Request::post("/rest/webhook").header("content-type", "application/json");
         send(&mirror, request().header("idempotency-key", "k-1"), r#"{"sender":"u1","message":"x"}"#).await;
-        assert_eq!(mirror.taken.lock().unwrap().pop().unwrap().1.as_deref(), Some("rest:u1:k-1"));
+        assert_eq!(mirror.taken.lock().unwrap().pop().unwrap().1.as_deref(), Some("rest:2:u1:k-1"));
         let (status, ..) = send(&mirror, request().header("idempotency-key", "k".repeat(256)), r#"{"message":"x"}"#).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
     }

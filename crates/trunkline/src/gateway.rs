@@ -86,7 +86,7 @@ impl Gateway {
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
         let Plan { server, journal, assistant, brokers, channels, api, session_expiration, .. } = plan;
         let listen_error = |source| StartError::Listen { interface: server.interface.clone(), port: server.port, source };
-        let listener = Listener::bind(&server.interface, server.port, server.max_connections).await.map_err(listen_error)?;
+        let listener = Listener::bind(&server).await.map_err(listen_error)?;
         let address = listener.address().map_err(listen_error)?;
 
         // Opening reads and writes files, and may make the index anew.

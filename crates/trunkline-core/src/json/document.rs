@@ -6,8 +6,12 @@ use std::ops::Range;
 use super::scanner::scan;
 use super::unquote;
 
-/// The deepest nesting accepted. `serde_json` and many other parsers stop at the same depth.
+/// The deepest nesting that is read. `serde_json` and many other parsers stop at the same depth.
 pub const MAX_DEPTH: u32 = 128;
+
+/// The deepest nesting accepted from outside. What is recorded and answered has some levels more around it (the parse data of an
+/// event, the list of a tracker), and must still be read by us and by others.
+pub const MAX_INPUT_DEPTH: u32 = 120;
 
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +53,19 @@ pub(super) struct Member {
     pub(super) value: Range<usize>,
 }
 
-/// Checks `bytes` and lays them out anew.
+/// Checks `bytes`, which came from outside, and lays them out anew.
+pub fn lay_out_input(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
+    lay_out_within(bytes, layout, MAX_INPUT_DEPTH)
+}
+
+/// Checks `bytes`, which we or our peers put together, and lays them out anew.
 pub fn lay_out(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
+    lay_out_within(bytes, layout, MAX_DEPTH)
+}
+
+fn lay_out_within(bytes: &[u8], layout: Layout, depth: u32) -> Result<Document, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| Error { reason: "invalid UTF-8", at: error.valid_up_to() })?;
-    let (text, root) = scan(text, layout)?;
+    let (text, root) = scan(text, layout, depth)?;
     Ok(Document { text, root })
 }
 

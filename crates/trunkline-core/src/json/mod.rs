@@ -4,7 +4,7 @@
 //! layout, because consumers compare and parse lines that the originals wrote. [`lay_out`] checks a document and rewrites its
 //! white space and string escapes in one pass, and remembers where the parts of its outermost value stand.
 //!
-//! Refused, because a receiver behind us might refuse it: anything after the document, more than [`MAX_DEPTH`] levels,
+//! Refused, because a receiver behind us might refuse it: anything after the document, more than [`MAX_INPUT_DEPTH`] levels,
 //! lone surrogates, control characters inside strings, `NaN` and `Infinity`.
 
 mod document;
@@ -13,5 +13,5 @@ mod scanner;
 mod tests;
 mod text;
 
-pub use document::{Document, Error, Layout, MAX_DEPTH, lay_out};
+pub use document::{Document, Error, Layout, MAX_DEPTH, MAX_INPUT_DEPTH, lay_out, lay_out_input};
 pub use text::{quote, unquote};

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use super::document::{Member, Root};
 use super::text::write_char;
-use super::{Error, Layout, MAX_DEPTH};
+use super::{Error, Layout, MAX_INPUT_DEPTH};
 
-/// `input` in `layout`, and what it is.
-pub(super) fn scan(input: &str, layout: Layout) -> Result<(String, Root), Error> {
+/// `input` in `layout`, and what it is. There is room to remember 128 levels.
+pub(super) fn scan(input: &str, layout: Layout, max_depth: u32) -> Result<(String, Root), Error> {
     let out = Vec::with_capacity(input.len() + input.len() / 8);
-    let mut scanner = Scanner { input: input.as_bytes(), at: 0, out, layout };
+    let mut scanner = Scanner { input: input.as_bytes(), at: 0, out, layout, max_depth };
     let root = scanner.document()?;
     Ok((String::from_utf8(scanner.out).expect("the scanner writes ASCII only"), root))
 }
@@ -21,6 +21,7 @@ struct Scanner<'a> {
     at: usize,
     out: Vec<u8>,
     layout: Layout,
+    max_depth: u32,
 }
 
 impl Scanner<'_> {
@@ -97,8 +98,12 @@ impl Scanner<'_> {
             self.space();
             match self.peek() {
                 Some(found @ (b'{' | b'[')) => {
-                    if depth + open >= MAX_DEPTH {
-                        return Err(self.error("more than 128 levels of nesting"));
+                    if depth + open >= self.max_depth {
+                        return Err(self.error(if self.max_depth == MAX_INPUT_DEPTH {
+                            "more than 120 levels of nesting"
+                        } else {
+                            "more than 128 levels of nesting"
+                        }));
                     }
                     let is_object = found == b'{';
                     self.take(found);

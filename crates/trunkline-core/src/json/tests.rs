@@ -72,6 +72,9 @@ fn nesting_is_bounded_and_never_recurses() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(dumps(&nested(128)).is_ok());
     assert_eq!(dumps(&nested(129)).unwrap_err().reason, "more than 128 levels of nesting");
+    let input = |depth| lay_out_input(nested(depth).as_bytes(), Layout::Dumps);
+    assert!(input(120).is_ok());
+    assert_eq!(input(121).unwrap_err().reason, "more than 120 levels of nesting");
     assert!(dumps(&"{\"a\":".repeat(100_000)).is_err());
     assert!(dumps(&"[".repeat(10_000_000)).is_err());
 }

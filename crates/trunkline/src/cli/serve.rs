@@ -32,7 +32,7 @@ pub(super) struct Serve {
     #[arg(long, short = 't', value_name = "TOKEN", env = "AUTH_TOKEN", hide_env_values = true)]
     auth_token: Option<String>,
     /// Let callers of the API in with a JSON Web Token of this secret, or of this public key in PEM.
-    #[arg(long, value_name = "SECRET", env = "JWT_SECRET", hide_env_values = true)]
+    #[arg(long, value_name = "SECRET", env = "JWT_SECRET", hide_env_values = true, allow_hyphen_values = true)]
     jwt_secret: Option<String>,
     /// The algorithm of JSON Web Tokens. [default: HS256]
     #[arg(long, value_name = "ALGORITHM", env = "JWT_METHOD")]

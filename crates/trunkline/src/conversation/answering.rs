@@ -1,9 +1,11 @@
 //! The subscription that answers: every message once, to the assistant and back into the journal.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::timeout;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{
@@ -150,7 +152,8 @@ impl<'a> RecordedTurn<'a> {
         events
     }
 
-    /// The events of the assistant's tracker behind the last one that was recorded.
+    /// The events of the assistant's tracker behind the last one that was recorded. In between may stand others: apologies, and
+    /// what the API appended.
     async fn untracked(&self, tracker_events: &[String]) -> Result<Vec<NewEvent>, String> {
         let conversation = self.message.sender_id.as_str();
         let now = self.answering.journal.clock().seconds();
@@ -159,7 +162,8 @@ impl<'a> RecordedTurn<'a> {
             let document = json::lay_out(raw.as_bytes(), Layout::Dumps).map_err(|error| error.to_string())?;
             events.push(NewEvent::from_document(&document, Some(conversation), now).map_err(|error| error.to_string())?);
         }
-        let is_tracked = |_: &Event, identity: Option<&str>| identity.is_some_and(|identity| identity.starts_with("turn:"));
+        let bodies: HashSet<Bytes> = events.iter().map(|event| event.body.clone()).collect();
+        let is_tracked = move |event: &Event, _: Option<&str>| event.kind.is_published() && bodies.contains(&event.body);
         let last = self.answering.journal.last_of_conversation(conversation, SEARCHED, is_tracked).await;
         let last = last.map_err(|error| error.to_string())?.map(|(event, _)| event.body);
         let known = last.and_then(|body| events.iter().rposition(|event| event.body == body)).map_or(0, |index| index + 1);
@@ -180,9 +184,13 @@ impl Turn for RecordedTurn<'_> {
         }
         let identity = format!("{}:{}", turn_identity(self.event.offset), self.streamed);
         let append = Append::one(self.bot(&message)).with_identity(identity);
-        self.answering.journal.append(append).await.map_err(|error| AssistantError::Unrecorded(error.to_string()))?;
+        let appended = self.answering.journal.append(append).await;
+        let appended = appended.map_err(|error| AssistantError::Unrecorded(error.to_string()))?;
         self.streamed += 1;
-        self.answering.turns.say(&self.message.message_id, &[message]);
+        // An attempt before this one may have said it.
+        if !appended.duplicate {
+            self.answering.turns.say(&self.message.message_id, &[message]);
+        }
         Ok(())
     }
 

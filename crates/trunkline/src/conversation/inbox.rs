@@ -69,7 +69,9 @@ impl Conversations {
         };
         events.push(NewEvent::user(message, kind, clock.seconds()));
         let appended = self.journal.append(Append { events, identity }).await.map_err(|error| unavailable(&error))?;
-        self.sessions.recorded(conversation, Some(clock.now()));
+        if !appended.duplicate {
+            self.sessions.recorded(conversation, Some(clock.now()));
+        }
         Ok((appended.last, appended.duplicate))
     }
 
@@ -90,9 +92,9 @@ impl Conversations {
             return Err(InboxError::Unavailable("the first message of this identity has no answer yet".to_owned()));
         };
         let said = self.said_between(&message.sender_id, offset, end).await.map_err(|error| unreadable(&error))?;
-        let (sender, replies) = mpsc::channel(said.len().max(1));
+        let (sender, replies) = mpsc::unbounded_channel();
         for reply in said {
-            let _ = sender.try_send(reply);
+            let _ = sender.send(reply);
         }
         Ok(replies)
     }

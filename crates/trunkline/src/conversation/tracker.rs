@@ -77,6 +77,7 @@ impl Conversations {
         conversation: &str,
         message: &UserMessage,
         parse_data: Option<&str>,
+        identity: Option<String>,
     ) -> Result<(), TrackerError> {
         let now = self.journal.clock().seconds();
         let mut event = NewEvent::user(message, Kind::Event, now);
@@ -85,7 +86,7 @@ impl Conversations {
         }
         let _lock = self.lock(conversation).await;
         let start = self.session_start_before(conversation, std::slice::from_ref(&event)).await?;
-        self.append(conversation, start.into_iter().chain([event]).collect(), None).await
+        self.append(conversation, start.into_iter().chain([event]).collect(), identity).await
     }
 
     fn parse(&self, conversation: &str, raw: &[&str]) -> Result<Vec<NewEvent>, TrackerError> {
@@ -112,8 +113,10 @@ impl Conversations {
             return Ok(());
         }
         let has_message = events.iter().any(|event| event.event_type == "user");
-        self.journal.append(Append { events, identity }).await?;
-        self.sessions.recorded(conversation, has_message.then(|| self.journal.clock().now()));
+        let appended = self.journal.append(Append { events, identity }).await?;
+        if !appended.duplicate {
+            self.sessions.recorded(conversation, has_message.then(|| self.journal.clock().now()));
+        }
         Ok(())
     }
 

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use trunkline_channels::Replies;
 use trunkline_core::BotMessage;
-
-/// So many messages may wait for a reader; one that is slower than that loses the rest, which is recorded all the same.
-const READ_AHEAD: usize = 256;
 
 /// Who waits for the answer to which message, by message id.
 #[derive(Debug, Default)]
@@ -17,7 +15,7 @@ pub(crate) struct Turns {
 
 #[derive(Debug)]
 struct Waiting {
-    sender: mpsc::Sender<BotMessage>,
+    sender: mpsc::UnboundedSender<BotMessage>,
     stream: bool,
 }
 
@@ -26,9 +24,10 @@ impl Turns {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What will be said to the message, ending with the turn. `stream`: each as soon as it is said.
-    pub(crate) fn wait(&self, message_id: &str, stream: bool) -> mpsc::Receiver<BotMessage> {
-        let (sender, replies) = mpsc::channel(READ_AHEAD);
+    /// What will be said to the message, ending with the turn. `stream`: each as soon as it is said. What a slow reader has not
+    /// taken is kept, all of it, and the bound is that of an assistant's answer.
+    pub(crate) fn wait(&self, message_id: &str, stream: bool) -> Replies {
+        let (sender, replies) = mpsc::unbounded_channel();
         self.lock().entry(message_id.to_owned()).or_default().push(Waiting { sender, stream });
         replies
     }
@@ -42,7 +41,7 @@ impl Turns {
     pub(crate) fn say(&self, message_id: &str, replies: &[BotMessage]) {
         if let Some(waiting) = self.lock().get_mut(message_id) {
             for reply in replies {
-                waiting.retain(|one| one.sender.try_send(reply.clone()).is_ok());
+                waiting.retain(|one| one.sender.send(reply.clone()).is_ok());
             }
         }
     }

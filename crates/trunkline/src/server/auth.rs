@@ -13,15 +13,13 @@ use crate::config::JwtPlan;
 
 #[derive(Deserialize)]
 struct Claims {
-    user: User,
+    user: Option<User>,
 }
 
 #[derive(Deserialize)]
 struct User {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    role: String,
+    username: Option<String>,
+    role: Option<String>,
 }
 
 impl Context {
@@ -60,15 +58,21 @@ fn authorize_user(jwt: &JwtPlan, token: &str, conversation: Option<&str>) -> Res
     let mut validation = Validation::new(jwt.algorithm);
     // As in Rasa, a token without a time of expiry is good for ever; one that has a time is checked.
     validation.required_spec_claims.clear();
+    validation.validate_nbf = true;
     validation.validate_aud = false;
+    validation.leeway = 0;
     let claims = decode::<Claims>(token, &jwt.key, &validation)
         .map_err(|error| ApiError::not_authenticated(format!("The token was not accepted: {error}.")))?;
-    let User { username, role } = claims.claims.user;
-    match role.as_str() {
-        "admin" => Ok(()),
-        "user" if conversation.is_some_and(|id| id == username) => Ok(()),
-        _ => Err(ApiError::not_authorized("User has insufficient permissions.")),
+    let Some(User { username, role }) = claims.claims.user else { return Err(insufficient()) };
+    match role.as_deref() {
+        Some("admin") => Ok(()),
+        Some("user") if conversation.is_some() && conversation == username.as_deref() => Ok(()),
+        _ => Err(insufficient()),
     }
+}
+
+fn insufficient() -> ApiError {
+    ApiError::not_authorized("User has insufficient permissions.")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -10,13 +10,15 @@ mod metrics;
 mod path;
 mod probes;
 mod rasa;
+mod unread;
 
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use trunkline_channels::{Bodies, Inbox, InputChannel};
+use trunkline_channels::{Bodies, Inbox, InputChannel, Problem};
 use trunkline_config::Secret;
 use trunkline_delivery::Delivery;
 use trunkline_journal::Journal;
@@ -55,8 +57,19 @@ pub(crate) fn routes(context: &Shared, channels: &[Box<dyn InputChannel>]) -> Ro
         let mount = format!("/webhooks/{}", channel.name());
         router = router.merge(channel.routes(&mount, Arc::clone(&inbox), context.bodies.clone()));
     }
+    let router = router.fallback(not_found).method_not_allowed_fallback(not_allowed);
     match cors::layer(&context.api.cors) {
         Some(layer) => router.layer(layer),
         None => router,
     }
+}
+
+/// What the original's web server says.
+async fn not_found(uri: Uri, headers: HeaderMap) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("Requested URL {} not found", uri.path()), &headers)
+}
+
+/// The same; the header `Allow` comes from the route.
+async fn not_allowed(method: Method, uri: Uri, headers: HeaderMap) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("Method {method} not allowed for URL {}", uri.path()), &headers)
 }

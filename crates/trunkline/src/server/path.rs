@@ -12,18 +12,20 @@ pub(super) struct ConversationPath<'a> {
     pub(super) id: Cow<'a, str>,
     /// The resource behind it.
     pub(super) resource: &'static str,
+    /// The methods that it has, as the header `Allow` lists them.
+    pub(super) methods: &'static str,
 }
 
-/// The resources of a conversation, longer ones first.
-const RESOURCES: [&str; 3] = ["tracker/events", "tracker", "messages"];
+/// The resources of a conversation with their methods, longer ones first.
+const RESOURCES: [(&str, &str); 3] = [("tracker/events", "POST,PUT"), ("tracker", "GET,HEAD"), ("messages", "POST")];
 
 /// Takes the path of a request apart; `None` when it is no known resource of a conversation, or its id is not UTF-8.
 pub(super) fn conversation(path: &str) -> Option<ConversationPath<'_>> {
     let rest = path.strip_prefix("/conversations/")?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    RESOURCES.into_iter().find_map(|resource| {
+    RESOURCES.into_iter().find_map(|(resource, methods)| {
         let id = rest.strip_suffix(resource)?.strip_suffix('/')?;
-        Some(ConversationPath { id: decoded(id)?, resource })
+        Some(ConversationPath { id: decoded(id)?, resource, methods })
     })
 }
 

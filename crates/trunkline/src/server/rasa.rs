@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header, request};
+use axum::http::{Method, header, request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use trunkline_core::json::{self as text, Document, Layout};
 use trunkline_core::tracker::IncludeEvents;
 
 use super::error::ApiError;
-use super::{Shared, path};
+use super::{Shared, not_allowed, path};
 use crate::{RASA_VERSION, VERSION};
 
 /// What is there without `--enable-api` too.
@@ -51,7 +51,7 @@ async fn conversation(State(context): State<Shared>, request: Request) -> Result
         (&Method::POST, "tracker/events") => {
             let body = context.bodies.read(body).await?;
             let document = parse(&body)?;
-            let identity = idempotency_key(&parts, id)?;
+            let identity = idempotency_key(&parts, &format!("conversation:{}:{id}", id.len()))?;
             context.conversations.append_events(id, &list(&document)?, identity).await?;
         }
         (&Method::PUT, "tracker/events") => {
@@ -62,9 +62,13 @@ async fn conversation(State(context): State<Shared>, request: Request) -> Result
         (&Method::POST, "messages") => {
             let body = context.bodies.read(body).await?;
             let (message, parse_data) = message(&parse(&body)?, id)?;
-            context.conversations.append_message(id, &message, parse_data.as_deref()).await?;
+            let identity = idempotency_key(&parts, &format!("messages:{}:{id}", id.len()))?;
+            context.conversations.append_message(id, &message, parse_data.as_deref(), identity).await?;
         }
-        _ => return Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        _ => {
+            let problem = not_allowed(parts.method.clone(), parts.uri.clone(), parts.headers).await;
+            return Ok(([(header::ALLOW, found.methods)], problem).into_response());
+        }
     }
     let mut tracker = context.conversations.tracker(id).await?;
     if let Some(until) = path::query(&parts.uri, "until").and_then(|until| until.parse().ok()) {
@@ -80,7 +84,7 @@ fn include_events(parts: &request::Parts) -> Result<IncludeEvents, ApiError> {
     })
 }
 
-/// What makes the request the same as an earlier one of the conversation.
+/// What makes the request the same as an earlier one of the same `scope`.
 pub(super) fn idempotency_key(parts: &request::Parts, scope: &str) -> Result<Option<String>, ApiError> {
     let Some(key) = parts.headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
@@ -93,7 +97,7 @@ pub(super) fn parse(body: &Bytes) -> Result<Document, ApiError> {
     if body.is_empty() {
         return Err(ApiError::bad_parameter("There is no body; it should be JSON.", "", "body"));
     }
-    Ok(text::lay_out(body, Layout::Dumps)?)
+    Ok(text::lay_out_input(body, Layout::Dumps)?)
 }
 
 /// The events of the body: one, or a list that is not empty.

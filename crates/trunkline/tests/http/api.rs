@@ -123,6 +123,7 @@ async fn trackers_are_shown_with_the_events_asked_for() {
         slot("a", 1.0),
         {"event": "restart", "timestamp": 2.0},
         slot("b", 3.0),
+        {"event": "action", "timestamp": 3.5, "name": "action_listen"},
         {"event": "user", "timestamp": 4.0, "text": "x", "parse_data": {}},
         {"event": "rewind", "timestamp": 5.0},
     ]);
@@ -132,15 +133,15 @@ async fn trackers_are_shown_with_the_events_asked_for() {
         tracker["events"].as_array().map(Vec::len)
     };
     for (query, expected) in [
-        ("", Some(3)),
-        ("?include_events=AFTER_RESTART", Some(3)),
-        ("?include_events=all", Some(5)),
-        ("?include_events=ALL", Some(5)),
+        ("", Some(4)),
+        ("?include_events=AFTER_RESTART", Some(4)),
+        ("?include_events=all", Some(6)),
+        ("?include_events=ALL", Some(6)),
         ("?include_events=Applied", Some(1)),
         ("?include_events=NONE", None),
         ("?include_events=ALL&until=3.0", Some(3)),
         ("?include_events=ALL&until=2.5", Some(2)),
-        ("?include_events=ALL&until=soon", Some(5)),
+        ("?include_events=ALL&until=soon", Some(6)),
     ] {
         assert_eq!(count(query).await, expected, "{query}");
     }

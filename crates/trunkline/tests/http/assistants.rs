@@ -50,7 +50,7 @@ async fn an_assistant_that_fails_or_breaks_off_is_apologized_for() {
 #[tokio::test]
 async fn a_slow_assistant_is_apologized_for_while_others_are_answered() {
     let mut patient = Patient::start().await;
-    let settings = format!("{}{SORRY}", assistant("http", &patient.url));
+    let settings = format!("{}  timeout: 3s\n  apology: Please call us.\n", assistant("http", &patient.url));
     let (project, program) = start_on(&settings).await;
     let body = |sender: &str| json!({"sender": sender, "message": "hello"}).to_string();
     let slow = tokio::spawn(program.request(Method::POST, REST).body(body("slow")).send());

@@ -133,7 +133,7 @@ async fn a_public_key_verifies_what_a_private_one_signed() {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     let public = key.public_key_pem();
     let project = Project::new();
-    let program = start_with(&project, &["--enable-api", "--jwt-method", "RS256", "--jwt-secret", &public]).await;
+    let program = start_with(&project, &["--enable-api", "--jwt-method", "RS256", &format!("--jwt-secret={public}")]).await;
     let sign = |key: &rcgen::KeyPair| {
         let key = EncodingKey::from_rsa_pem(key.serialize_pem().as_bytes()).unwrap();
         encode(&Header::new(Algorithm::RS256), &user("root", "admin"), &key).unwrap()

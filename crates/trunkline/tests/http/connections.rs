@@ -28,6 +28,18 @@ async fn requests_may_be_sent_ahead_and_a_refused_one_does_not_end_the_connectio
 }
 
 #[tokio::test]
+async fn an_answer_does_not_wait_for_the_rest_of_the_next_request() {
+    let (_project, program) = start_on("").await;
+    let mut connection = Connection::open(&program).await;
+    let body = r#"{"sender":"u","message":"one"}"#;
+    let request = format!("POST {REST} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    connection.send(format!("{request}POST {REST} HT")).await;
+    assert_eq!(connection.answer().await.json(), json!([{"recipient_id": "u", "text": "one"}]));
+    connection.send(format!("TP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(connection.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn connections_on_which_nothing_comes_hold_up_nobody() {
     let (_project, program) = start_on("").await;
     let mut silent = Vec::new();
@@ -39,7 +51,7 @@ async fn connections_on_which_nothing_comes_hold_up_nobody() {
 
 #[tokio::test]
 async fn connections_without_a_whole_request_are_closed_and_make_room_for_others() {
-    let (_project, program) = start_on("server:\n  head_timeout: 200ms\n  max_connections: 4\n").await;
+    let (_project, program) = start_on("server:\n  body_timeout: 200ms\n  max_connections: 4\n").await;
     let mut idle = Vec::new();
     // What could become HTTP/2 is waited for in another place than what could not.
     for begun in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nhost"] {
@@ -55,7 +67,7 @@ async fn connections_without_a_whole_request_are_closed_and_make_room_for_others
 
 #[tokio::test]
 async fn a_kept_connection_is_closed_when_no_further_request_comes() {
-    let (_project, program) = start_on("server:\n  head_timeout: 200ms\n").await;
+    let (_project, program) = start_on("server:\n  body_timeout: 1s\n").await;
     let mut connection = Connection::open(&program).await;
     connection.post(REST, r#"{"sender":"u","message":"one"}"#).await;
     assert_eq!(connection.answer().await.status, 200);

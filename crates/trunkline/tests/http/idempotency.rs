@@ -91,10 +91,12 @@ async fn a_repetition_gets_the_answers_to_its_own_message_among_those_to_others(
 
 #[tokio::test]
 async fn conversations_do_not_share_keys_whatever_they_are_called() {
-    let (_project, program) = start_on("").await;
+    let (project, program) = start_on("").await;
     for (sender, key) in [("a", "b:c"), ("a:b", "c"), ("a", "c"), ("b", "c"), ("1:a", "b"), ("1", "a:b")] {
-        let answer = program.send(message(&program, REST, sender, "hello", key)).await.unwrap();
-        assert_eq!(answer.json(), json!([{"recipient_id": sender, "text": "hello"}]), "{key}");
+        let text = format!("from {sender} with {key}");
+        let answer = program.send(message(&program, REST, sender, &text, key)).await.unwrap();
+        assert_eq!(answer.json(), json!([{"recipient_id": sender, "text": text}]));
+        assert_eq!(recorded(&project, sender).pop().unwrap()["name"], "action_listen");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sessions, and the events of a turn.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,19 +11,17 @@ use crate::support::{REST, gist, keys, recorded, start, start_on};
 const START: [&str; 3] = ["action:action_session_start", "session_started", "action:action_listen"];
 const TURN: [&str; 3] = ["user", "bot", "action:action_listen"];
 
-/// Waits until the last user message of `conversation` is more than `expiration` ago.
-async fn expired(project: &Project, conversation: &str, expiration: Duration) {
-    let events = recorded(project, conversation);
-    let last = events.iter().rfind(|event| event["event"] == "user").unwrap()["timestamp"].as_f64().unwrap();
-    let due = UNIX_EPOCH + Duration::from_secs_f64(last) + expiration + Duration::from_millis(5);
-    while let Ok(left) = due.duration_since(std::time::SystemTime::now()) {
+/// Waits until every message that is recorded now is more than `expiration` ago: what is awaited is the time itself.
+async fn expired(expiration: Duration) {
+    let due = SystemTime::now() + expiration + Duration::from_millis(5);
+    while let Ok(left) = due.duration_since(SystemTime::now()) {
         tokio::time::sleep(left).await;
     }
 }
 
 async fn starts_again_after(program: &Program, project: &Project, expiration: Duration) -> bool {
     let before = recorded(project, "u").len();
-    expired(project, "u", expiration).await;
+    expired(expiration).await;
     program.say("u", "again").await;
     let new = recorded(project, "u").split_off(before);
     match new.len() {
@@ -104,7 +102,7 @@ async fn a_repeated_message_does_not_prolong_the_session() {
         program.send(request.body(r#"{"sender":"u","message":"hello"}"#)).await.unwrap()
     };
     repeat().await;
-    expired(&project, "u", Duration::from_millis(200)).await;
+    expired(Duration::from_millis(200)).await;
     repeat().await;
     assert!(starts_again_after(&program, &project, Duration::ZERO).await);
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use trunkline_testkit::{Answer, Program, Project, journal_bodies};
 
 /// Nothing that a test waits for takes longer on a machine that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where messages are posted.
 pub(crate) const REST: &str = "/webhooks/rest/webhook";
