@@ -32,7 +32,6 @@ pub struct Gateway {
     journal: Journal,
     directory: PathBuf,
     deliveries: Arc<Vec<Delivery>>,
-    turns: Arc<Turns>,
     server: JoinHandle<()>,
     grace: Duration,
     /// Stops accepting requests.
@@ -109,12 +108,14 @@ impl Gateway {
         for BrokerPlan { name, filter, start, broker, .. } in brokers {
             receivers.push((Subscription { start, ..Subscription::new(name, filter) }, Arc::new(broker)));
         }
-        let mut deliveries = Vec::with_capacity(receivers.len());
-        for (subscription, receiver) in receivers {
+        // All before any: the first to start may append already, and a new one must not miss that.
+        for (subscription, _) in &receivers {
             subscription.register(&journal).await?;
-            deliveries.push(trunkline_delivery::start(&journal, subscription, receiver, &metrics, shutdown.clone()));
         }
-        let deliveries = Arc::new(deliveries);
+        let deliveries = receivers.into_iter().map(|(subscription, receiver)| {
+            trunkline_delivery::start(&journal, subscription, receiver, &metrics, shutdown.clone())
+        });
+        let deliveries: Arc<Vec<_>> = Arc::new(deliveries.collect());
 
         let control = Control::new(address);
         control.write(&directory)?;
@@ -132,17 +133,7 @@ impl Gateway {
         let routes = server::routes(&context, &channels);
         let latency = RequestLatency::register(&context.registry);
         let server_task = tokio::spawn(listener.serve(routes, latency, stop_serving.clone()));
-        Ok(Self {
-            address,
-            journal,
-            directory,
-            deliveries,
-            turns,
-            server: server_task,
-            grace: server.grace,
-            stop_serving,
-            shutdown,
-        })
+        Ok(Self { address, journal, directory, deliveries, server: server_task, grace: server.grace, stop_serving, shutdown })
     }
 
     /// Where it listens.
@@ -158,12 +149,11 @@ impl Gateway {
     /// Stops: no new requests, those under way are answered, the subscriptions finish what they have begun, the journal is
     /// closed. When `force` resolves, or the time of grace is over, it ends at once; what is acknowledged is safe all the same.
     pub async fn stop(self, force: impl Future<Output = ()>) -> Stopped {
-        let Self { journal, directory, deliveries, turns, server, grace, stop_serving, shutdown, .. } = self;
+        let Self { journal, directory, deliveries, server, grace, stop_serving, shutdown, .. } = self;
         stop_serving.cancel();
         let drained = async {
             let _ = server.await;
             shutdown.drain.cancel();
-            turns.close();
             for delivery in deliveries.iter() {
                 delivery.ended().await;
             }
@@ -177,7 +167,6 @@ impl Gateway {
             }
         };
         shutdown.force.cancel();
-        turns.close();
         journal.close().await;
         Control::remove(&directory);
         stopped

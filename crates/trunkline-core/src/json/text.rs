@@ -11,7 +11,7 @@ pub fn quote(text: &str, layout: Layout) -> String {
     String::from_utf8(out).expect("quoting writes ASCII only")
 }
 
-/// What the JSON string `raw`, taken from a [`Document`], says; `None` when it is not a string.
+/// What the JSON string `raw`, taken from a [`Document`](super::Document), says; `None` when it is not a string.
 pub fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str::<String>(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }

@@ -84,7 +84,9 @@ impl Conversations {
         // Waiting begins before looking, so that a turn that ends in between is not missed.
         let mut rest = self.turns.wait(&message.message_id, false);
         let mut end = self.journal.find(&turn_identity(offset)).await.map_err(|error| unreadable(&error))?;
-        if end.is_none() {
+        if end.is_some() {
+            self.turns.finish(&message.message_id);
+        } else {
             while rest.recv().await.is_some() {}
             end = self.journal.find(&turn_identity(offset)).await.map_err(|error| unreadable(&error))?;
         }
@@ -125,14 +127,37 @@ impl Inbox for Conversations {
     async fn receive(&self, message: UserMessage, identity: Option<String>, stream: bool) -> Result<Replies, InboxError> {
         check_conversation(&message.sender_id).map_err(|error| InboxError::Invalid(error.to_string()))?;
         // Waiting begins before the message is appended: the answer may be quicker than we are.
-        let replies = self.turns.wait(&message.message_id, stream);
-        let recorded = self.record(&message, identity).await;
-        if !matches!(recorded, Ok((_, false))) {
-            self.turns.finish(&message.message_id);
+        let (replies, waiting) = (self.turns.wait(&message.message_id, stream), Waiting::for_turn(&self.turns, &message));
+        let (offset, is_known) = self.record(&message, identity).await?;
+        if is_known {
+            return self.replies_to(offset).await;
         }
-        match recorded? {
-            (offset, true) => self.replies_to(offset).await,
-            (_, false) => Ok(replies),
+        waiting.until_it_ends();
+        Ok(replies)
+    }
+}
+
+/// Ends the waiting for a turn that will not come: the message was not recorded, or the request went away before.
+struct Waiting<'a> {
+    turns: &'a Turns,
+    message_id: Option<String>,
+}
+
+impl<'a> Waiting<'a> {
+    fn for_turn(turns: &'a Turns, message: &UserMessage) -> Self {
+        Self { turns, message_id: Some(message.message_id.clone()) }
+    }
+
+    /// The turn will come, and end the waiting.
+    fn until_it_ends(mut self) {
+        self.message_id = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(message_id) = &self.message_id {
+            self.turns.finish(message_id);
         }
     }
 }

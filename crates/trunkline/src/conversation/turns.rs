@@ -50,9 +50,4 @@ impl Turns {
     pub(crate) fn finish(&self, message_id: &str) {
         self.lock().remove(message_id);
     }
-
-    /// No turn will be finished any more.
-    pub(crate) fn close(&self) {
-        self.lock().clear();
-    }
 }
