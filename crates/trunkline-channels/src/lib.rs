@@ -5,6 +5,7 @@
 //! recorded, and when a reply arrives, that is recorded too.
 
 mod body;
+mod idempotency;
 mod problem;
 mod rest;
 mod table;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use trunkline_core::{BotMessage, UserMessage};
 
 pub use body::{Bodies, BodyError, BodyLimits, ReceivedBody};
+pub use idempotency::{InvalidKey, MOST_KEY_BYTES, idempotency_key};
 pub use problem::Problem;
 pub use rest::Rest;
 pub use table::{BuildFn, CHANNELS, ChannelSpec, find};

@@ -18,10 +18,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_core::{BotMessage, CollectingOutputChannel, UserMessage, send_response};
 
-use crate::{Bodies, Inbox, InputChannel, Problem, Replies};
-
-/// The longest `Idempotency-Key` that is accepted, in bytes.
-const MOST_KEY_BYTES: usize = 255;
+use crate::{Bodies, Inbox, InputChannel, Problem, Replies, idempotency_key};
 
 /// The `rest` channel. It has no settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,13 +94,8 @@ fn word(document: &Document, key: &str) -> Result<Option<String>, String> {
 
 /// What makes this message the same as an earlier one of the conversation: the header `Idempotency-Key`.
 fn identity(headers: &HeaderMap, conversation: &str) -> Result<Option<String>, String> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= MOST_KEY_BYTES => {
-            Ok(Some(format!("rest:{}:{conversation}:{key}", conversation.len())))
-        }
-        _ => Err(format!("the header Idempotency-Key must have 1 to {MOST_KEY_BYTES} visible ASCII characters")),
-    }
+    let key = idempotency_key(headers).map_err(|error| format!("the header Idempotency-Key {error}"))?;
+    Ok(key.map(|key| format!("rest:{}:{conversation}:{key}", conversation.len())))
 }
 
 /// Whether the query has `stream=true`, in any case of letters.

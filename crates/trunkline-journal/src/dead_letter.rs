@@ -172,6 +172,11 @@ pub(crate) fn owed(
     Ok(found)
 }
 
+/// How many there are, without reading them.
+pub(crate) fn count(events: &Connection) -> Result<u64, rusqlite::Error> {
+    events.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))
+}
+
 pub(crate) fn get(events: &Connection, journal: JournalId, id: i64) -> Result<Option<DeadLetter>, rusqlite::Error> {
     events
         .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?

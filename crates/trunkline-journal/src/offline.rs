@@ -112,6 +112,11 @@ impl OfflineJournal {
         Ok(dead_letter::list(&self.reader.events, self.id(), subscription, usize::MAX)?)
     }
 
+    /// How many dead letters there are.
+    pub fn dead_letter_count(&self) -> Result<u64, ReadError> {
+        Ok(dead_letter::count(&self.reader.events)?)
+    }
+
     /// One dead letter.
     pub fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, ReadError> {
         Ok(dead_letter::get(&self.reader.events, self.id(), number)?)

@@ -55,7 +55,7 @@ impl JournalCommand {
 
 fn stats(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
     let (stats, subscriptions) = (journal.stats()?, journal.subscriptions()?);
-    let (dead_letters, files) = (journal.dead_letters(None)?.len(), files(journal.directory())?);
+    let (dead_letters, files) = (journal.dead_letter_count()?, files(journal.directory())?);
     let records = (stats.head + 1).saturating_sub(stats.first);
     if json {
         let time = |millis: Option<i64>| millis.map(|millis| rfc3339(Timestamp(millis)));

@@ -86,11 +86,9 @@ fn include_events(parts: &request::Parts) -> Result<IncludeEvents, ApiError> {
 
 /// What makes the request the same as an earlier one of the same `scope`.
 pub(super) fn idempotency_key(parts: &request::Parts, scope: &str) -> Result<Option<String>, ApiError> {
-    let Some(key) = parts.headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(format!("api:{scope}:{key}"))),
-        _ => Err(ApiError::bad_parameter("It must have 1 to 255 visible ASCII characters.", "Idempotency-Key", "header")),
-    }
+    let key = trunkline_channels::idempotency_key(&parts.headers)
+        .map_err(|error| ApiError::bad_parameter(format!("It {error}."), "Idempotency-Key", "header"))?;
+    Ok(key.map(|key| format!("api:{scope}:{key}")))
 }
 
 pub(super) fn parse(body: &Bytes) -> Result<Document, ApiError> {
