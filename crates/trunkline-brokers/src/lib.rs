@@ -21,4 +21,4 @@ mod table;
 
 pub use file::{FileBroker, file_from_section};
 pub use sql::{SqlBroker, sql_from_section};
-pub use table::{BROKERS, BrokerSpec, Build, DEFAULT_KIND, UnknownKind, find};
+pub use table::{BrokerSpec, Brokers, Build, BuildSource, DEFAULT_KIND, UnknownKind};

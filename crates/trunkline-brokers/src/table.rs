@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use trunkline_config::{Section, closest};
-use trunkline_core::Broker;
+use trunkline_core::{Broker, Source};
 
 use crate::{file_from_section, sql_from_section};
 
@@ -18,7 +18,10 @@ pub const DEFAULT_KIND: &str = "pika";
 /// which is never without an error. Nothing outside the process is touched.
 pub type Build = fn(&Section<'_>, &Path) -> Option<Arc<dyn Broker>>;
 
-/// A row of [`BROKERS`].
+/// Builds a source from its section, under the same rules as [`Build`].
+pub type BuildSource = fn(&Section<'_>, &Path) -> Option<Arc<dyn Source>>;
+
+/// A row of the table of brokers.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerSpec {
     /// The `type`, in lower case.
@@ -29,94 +32,127 @@ pub struct BrokerSpec {
     pub class: Option<&'static str>,
     /// Whether it stores our cursor with its data, so that its effect is exactly once with a single lane.
     pub exactly_once: bool,
-    /// `None` while it is not built in; then [`not_built_in`](Self::not_built_in) is the answer.
+    /// Publishes events; `None` while it is not built in.
     pub build: Option<Build>,
+    /// Reads events; `None` when it cannot, or is not built in.
+    pub source: Option<BuildSource>,
+    /// The feature of cargo that it comes with, when it is not always there.
+    pub feature: Option<&'static str>,
 }
 
 impl BrokerSpec {
-    /// What to tell a person who asks for a broker that is not built in.
-    pub fn not_built_in(&self) -> String {
-        format!("broker type `{}` is not built in yet; built in: {}", self.kind, built_in())
+    /// A row of a broker of one's own, which publishes at least once.
+    pub const fn new(kind: &'static str, summary: &'static str, build: Build) -> Self {
+        Self { kind, summary, class: None, exactly_once: false, build: Some(build), source: None, feature: None }
     }
 }
 
-/// Every type of broker, sorted.
-pub const BROKERS: &[BrokerSpec] = &[
-    BrokerSpec { kind: "exec", summary: "a child process that reads JSON lines", class: None, exactly_once: false, build: None },
+/// The brokers of this crate, and those that other crates of ours bring; sorted.
+const ROWS: &[BrokerSpec] = &[
+    BrokerSpec { build: None, ..BrokerSpec::new("exec", "a child process that reads JSON lines", file_from_section) },
     BrokerSpec {
-        kind: "file",
-        summary: "a file with one JSON document per line",
         class: Some("rasa.core.brokers.file.FileEventBroker"),
         exactly_once: true,
-        build: Some(file_from_section),
+        ..BrokerSpec::new("file", "a file with one JSON document per line", file_from_section)
     },
     BrokerSpec {
-        kind: "kafka",
-        summary: "a topic of Apache Kafka",
         class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
-        exactly_once: true,
         build: None,
+        feature: Some("kafka"),
+        ..BrokerSpec::new("kafka", "a topic of Apache Kafka", file_from_section)
     },
     BrokerSpec {
-        kind: "pika",
-        summary: "queues of RabbitMQ (AMQP 0-9-1)",
         class: Some("rasa.core.brokers.pika.PikaEventBroker"),
-        exactly_once: false,
         build: None,
+        ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", file_from_section)
     },
-    BrokerSpec { kind: "redis", summary: "a list or stream of Redis", class: None, exactly_once: true, build: None },
+    BrokerSpec { exactly_once: true, build: None, ..BrokerSpec::new("redis", "a list or stream of Redis", file_from_section) },
     BrokerSpec {
-        kind: "sql",
-        summary: "a table of a database (SQLite)",
         class: Some("rasa.core.brokers.sql.SQLEventBroker"),
         exactly_once: true,
-        build: Some(sql_from_section),
+        ..BrokerSpec::new("sql", "a table of a database (SQLite, PostgreSQL, MySQL, MariaDB)", sql_from_section)
     },
-    BrokerSpec {
-        kind: "webhook",
-        summary: "HTTP requests to an address of yours",
-        class: None,
-        exactly_once: false,
-        build: None,
-    },
+    BrokerSpec { build: None, ..BrokerSpec::new("webhook", "HTTP requests to an address of yours", file_from_section) },
 ];
 
-/// The row for what stands under `type`: a kind in upper or lower case, or the exact class path of Rasa's own.
-pub fn find(kind: &str) -> Result<&'static BrokerSpec, UnknownKind> {
-    let is_it = |spec: &&BrokerSpec| spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind);
-    BROKERS.iter().find(is_it).ok_or_else(|| {
-        if kind.contains('.') {
-            UnknownKind::Class(kind.to_owned())
-        } else {
-            let nearest = closest(kind, BROKERS.iter().map(|spec| spec.kind));
-            UnknownKind::Word { kind: kind.to_owned(), nearest }
+/// The brokers that a program knows: ours, and those that its author adds.
+#[derive(Clone, Debug)]
+pub struct Brokers {
+    rows: Vec<BrokerSpec>,
+}
+
+impl Default for Brokers {
+    fn default() -> Self {
+        Self { rows: ROWS.to_vec() }
+    }
+}
+
+impl Brokers {
+    /// The same brokers and one more. It takes the place of one of the same kind.
+    #[must_use]
+    pub fn with(mut self, spec: BrokerSpec) -> Self {
+        match self.rows.binary_search_by_key(&spec.kind, |row| row.kind) {
+            Ok(at) => self.rows[at] = spec,
+            Err(at) => self.rows.insert(at, spec),
         }
-    })
+        self
+    }
+
+    /// The rows, sorted by kind.
+    pub fn rows(&self) -> &[BrokerSpec] {
+        &self.rows
+    }
+
+    /// The row for what stands under `type`: a kind in upper or lower case, or the exact class path of Rasa's own.
+    pub fn find(&self, kind: &str) -> Result<&BrokerSpec, UnknownKind> {
+        let is_it = |spec: &&BrokerSpec| spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind);
+        self.rows.iter().find(is_it).ok_or_else(|| {
+            if kind.contains('.') {
+                UnknownKind::Class(kind.to_owned())
+            } else {
+                let nearest = closest(kind, self.rows.iter().map(|spec| spec.kind)).map(ToOwned::to_owned);
+                UnknownKind::Word { kind: kind.to_owned(), nearest, built_in: self.built_in() }
+            }
+        })
+    }
+
+    /// What to tell a person who asks for a broker that is not built in.
+    pub fn not_built_in(&self, spec: &BrokerSpec) -> String {
+        let kind = spec.kind;
+        match spec.feature {
+            Some(feature) => format!(
+                "broker type `{kind}` is not in this build of Trunkline; build it with `cargo build --release --features {feature}`"
+            ),
+            None => format!("broker type `{kind}` is not built in yet; built in: {}", self.built_in()),
+        }
+    }
+
+    fn built_in(&self) -> String {
+        let kinds: Vec<&str> = self.rows.iter().filter(|spec| spec.build.is_some()).map(|spec| spec.kind).collect();
+        kinds.join(", ")
+    }
 }
 
 /// A `type` that is no row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownKind {
     /// A dotted path: to Rasa a Python class of the user.
-    #[error("`{0}` is a Python class, and custom classes are not built in yet; built in: {list}", list = built_in())]
+    #[error("`{0}` is a Python class, and custom classes are not built in yet")]
     Class(String),
     /// Neither a type nor a class.
-    #[error("unknown broker type `{kind}`{}", suggestion(*nearest))]
+    #[error("unknown broker type `{kind}`{}", suggestion(nearest.as_deref(), built_in))]
     Word {
         /// As it was written.
         kind: String,
         /// The type that was probably meant.
-        nearest: Option<&'static str>,
+        nearest: Option<String>,
+        /// The types there are, for a person.
+        built_in: String,
     },
 }
 
-fn built_in() -> String {
-    let kinds: Vec<&str> = BROKERS.iter().filter(|spec| spec.build.is_some()).map(|spec| spec.kind).collect();
-    kinds.join(", ")
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or_else(|| format!("; built in: {}", built_in()), |kind| format!("; did you mean `{kind}`?"))
+fn suggestion(nearest: Option<&str>, built_in: &str) -> String {
+    nearest.map_or_else(|| format!("; built in: {built_in}"), |kind| format!("; did you mean `{kind}`?"))
 }
 
 #[cfg(test)]
@@ -125,12 +161,13 @@ mod tests {
 
     #[test]
     fn kinds_are_lower_case_sorted_and_unique() {
-        assert!(BROKERS.windows(2).all(|pair| pair[0].kind < pair[1].kind));
-        assert!(BROKERS.iter().all(|spec| spec.kind == spec.kind.to_ascii_lowercase() && !spec.summary.is_empty()));
+        assert!(ROWS.windows(2).all(|pair| pair[0].kind < pair[1].kind));
+        assert!(ROWS.iter().all(|spec| spec.kind == spec.kind.to_ascii_lowercase() && !spec.summary.is_empty()));
     }
 
     #[test]
     fn types_are_found_in_any_case_and_class_paths_exactly() {
+        let brokers = Brokers::default();
         for (written, kind) in [
             ("PIKA", "pika"),
             ("Sql", "sql"),
@@ -141,20 +178,31 @@ mod tests {
             ("rasa.core.brokers.kafka.KafkaEventBroker", "kafka"),
             (DEFAULT_KIND, "pika"),
         ] {
-            assert_eq!(find(written).unwrap().kind, kind, "{written}");
+            assert_eq!(brokers.find(written).unwrap().kind, kind, "{written}");
         }
-        assert!(matches!(find("RASA.core.brokers.file.FileEventBroker"), Err(UnknownKind::Class(_))));
+        assert!(matches!(brokers.find("RASA.core.brokers.file.FileEventBroker"), Err(UnknownKind::Class(_))));
     }
 
     #[test]
     fn what_is_not_built_in_is_answered_by_name() {
-        assert_eq!(find("Kafka").unwrap().not_built_in(), "broker type `kafka` is not built in yet; built in: file, sql");
-        let text = |kind: &str| find(kind).unwrap_err().to_string();
+        let brokers = Brokers::default();
         assert_eq!(
-            text("addons.MyBroker"),
-            "`addons.MyBroker` is a Python class, and custom classes are not built in yet; built in: file, sql"
+            brokers.not_built_in(brokers.find("Kafka").unwrap()),
+            "broker type `kafka` is not in this build of Trunkline; build it with `cargo build --release --features kafka`"
         );
+        let text = |kind: &str| brokers.find(kind).unwrap_err().to_string();
         assert_eq!(text("kafak"), "unknown broker type `kafak`; did you mean `kafka`?");
-        assert_eq!(text("nope"), "unknown broker type `nope`; built in: file, sql");
+        assert!(text("nope").starts_with("unknown broker type `nope`; built in: "));
+    }
+
+    #[test]
+    fn a_row_of_ones_own_is_found_and_may_replace_ours() {
+        let own = BrokerSpec::new("kinesis", "a stream of ours", file_from_section);
+        let brokers = Brokers::default()
+            .with(own)
+            .with(BrokerSpec { summary: "another", ..BrokerSpec::new("kafka", "", file_from_section) });
+        assert_eq!(brokers.find("Kinesis").unwrap().summary, "a stream of ours");
+        assert_eq!(brokers.find("kafka").unwrap().summary, "another");
+        assert!(brokers.rows().windows(2).all(|pair| pair[0].kind < pair[1].kind));
     }
 }

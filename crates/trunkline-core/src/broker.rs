@@ -67,7 +67,13 @@ pub struct Batch {
     /// The cursor after this batch, for brokers that store it with the data in one transaction. It only has a meaning for a
     /// subscription with a single lane; `None` when the events are a replay and the cursor stays where it is.
     pub next: Option<Offset>,
+    /// The id of the export that these events belong to, 32 hexadecimal digits. Brokers whose messages have headers send it as
+    /// [`EXPORT_HEADER`].
+    pub export: Option<Arc<str>>,
 }
+
+/// The header by which a consumer tells an export from live events, as in Rasa.
+pub const EXPORT_HEADER: &str = "rasa-export-process-id";
 
 /// Names a cursor for ever: journal and subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -98,7 +98,7 @@ impl Attempt {
         let count = events.len();
         let moves_cursor = self.subscription.lanes == LaneMode::One && owed.iter().all(|owed| owed.letter.is_none());
         let next = owed.last().filter(|_| moves_cursor).map(|last| last.offset + 1);
-        let batch = Batch { events, cursor: self.cursor.clone(), next };
+        let batch = Batch { events, cursor: self.cursor.clone(), next, export: None };
         let limit = self.subscription.retry.timeout;
         let started = Instant::now();
         let result = guard(limit, async { self.receiver.deliver(&batch).await }).await;

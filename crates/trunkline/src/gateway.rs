@@ -100,13 +100,13 @@ impl Gateway {
         let (shutdown, turns) = (Shutdown::default(), Arc::new(Turns::default()));
         let recording = assistant.assistant.recording();
         let conversations = Conversations::new(journal.clone(), recording, Arc::clone(&turns), session_expiration);
-        let names = brokers.iter().map(|broker| broker.name.clone()).chain([ASSISTANT.to_owned()]).collect();
+        let names = brokers.iter().map(|broker| broker.subscription.name.clone()).chain([ASSISTANT.to_owned()]).collect();
         journal.keep_active(names).await?;
         let mut receivers: Vec<(Subscription, Arc<dyn Receiver>)> = Vec::with_capacity(brokers.len() + 1);
         let answering = Answering::new(journal.clone(), &assistant, Arc::clone(&turns));
         receivers.push((answering_subscription(&assistant), Arc::new(answering)));
-        for BrokerPlan { name, filter, start, broker, .. } in brokers {
-            receivers.push((Subscription { start, ..Subscription::new(name, filter) }, Arc::new(broker)));
+        for BrokerPlan { subscription, broker, .. } in brokers {
+            receivers.push((subscription, Arc::new(broker)));
         }
         // All before any: the first to start may append already, and a new one must not miss that.
         for (subscription, _) in &receivers {

@@ -10,12 +10,21 @@ mod conversation;
 mod gateway;
 mod server;
 
-pub use cli::main;
+pub use cli::{main, main_with};
 pub use config::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Overrides, Plan, Project, ServerPlan};
 pub use gateway::{Gateway, StartError, Stopped};
+use trunkline_brokers::Brokers;
 
 /// The version of Trunkline.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of Rasa whose files, wires and HTTP API are spoken here.
 pub const RASA_VERSION: &str = "3.6.21";
+
+/// Every broker that this build has. A program of one's own adds to it, and gives it to [`main_with`].
+pub fn brokers() -> Brokers {
+    let brokers = Brokers::default();
+    #[cfg(feature = "kafka")]
+    let brokers = trunkline_kafka::add_to(brokers);
+    brokers
+}

@@ -40,7 +40,7 @@ pub(crate) fn journal(count: u64) -> Vec<Arc<Event>> {
 
 pub(crate) fn batch(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
     let next = events.last().map(|event| event.offset + 1);
-    Batch { events: events.to_vec(), cursor: cursor.clone(), next }
+    Batch { events: events.to_vec(), cursor: cursor.clone(), next, export: None }
 }
 
 pub(crate) fn replay(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_brokers::find;
+use trunkline_brokers::Brokers;
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::Broker;
 
@@ -19,7 +19,7 @@ fn build(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, Vec<String>)
             for shared in ["name", "filter", "lanes"] {
                 section.node(shared);
             }
-            find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
+            Brokers::default().find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
         })
     });
     let said = diagnostics.sorted().into_iter().map(|diagnostic| {

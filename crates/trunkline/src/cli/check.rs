@@ -1,6 +1,7 @@
 //! `trunkline check`: what is wrong with the files of a project.
 
 use clap::Args;
+use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
 
 use super::ProjectArgs;
@@ -18,15 +19,16 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         let diagnostics = Diagnostics::new();
-        let plan = Project::new(&self.project.directory, self.project.overrides()).plan(&diagnostics);
+        let plan = Project::new(&self.project.directory, self.project.overrides(), brokers.clone()).plan(&diagnostics);
         if self.json {
             output::print_line(serde_json::to_string_pretty(&diagnostics.sorted())?)?;
         } else {
             output::diagnostics(&diagnostics);
             if let Some(plan) = &plan {
-                let brokers: Vec<_> = plan.brokers.iter().map(|broker| format!("{} ({})", broker.name, broker.kind)).collect();
+                let brokers: Vec<_> =
+                    plan.brokers.iter().map(|broker| format!("{} ({})", broker.subscription.name, broker.kind)).collect();
                 let channels: Vec<_> = plan.channels.iter().map(|channel| channel.name()).collect();
                 output::print_line(format!("brokers    {}", listed(&brokers)))?;
                 output::print_line(format!("channels   {}", listed(&channels)))?;

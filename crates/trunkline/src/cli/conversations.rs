@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
+use trunkline_brokers::Brokers;
 use trunkline_core::{Offset, Timestamp};
 use trunkline_journal::{ConversationSummary, Limits, OfflineJournal};
 
@@ -42,8 +43,8 @@ struct Conversation {
 }
 
 impl List {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
-        let journal = OfflineJournal::open(&self.journal.directory()?)?;
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+        let journal = OfflineJournal::open(&self.journal.directory(brokers)?)?;
         let summaries = journal.conversations(usize::try_from(self.limit)?)?;
         let list = summaries.into_iter().map(|summary| Conversation::read(&journal, summary)).collect::<Result<Vec<_>, _>>()?;
         if self.json {

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use trunkline_brokers::Brokers;
 use trunkline_journal::{DeadLetter, DeadLetterState, Journal, OfflineJournal};
 
 use super::JournalArgs;
@@ -70,8 +71,8 @@ enum Change {
 }
 
 impl DeadLetters {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
-        let plan = self.journal.plan()?;
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+        let plan = self.journal.plan(brokers)?;
         let journal = OfflineJournal::open(&plan.directory)?;
         let json = self.json;
         match self.command {

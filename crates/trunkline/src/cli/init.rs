@@ -100,6 +100,7 @@ fn argument(directory: &Path) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use trunkline_brokers::Brokers;
     use trunkline_config::{Diagnostics, Style};
 
     use super::*;
@@ -112,7 +113,7 @@ mod tests {
             fs::write(directory.path().join(name), text).unwrap();
         }
         let diagnostics = Diagnostics::new();
-        let plan = Project::new(directory.path(), Overrides::default()).plan(&diagnostics);
+        let plan = Project::new(directory.path(), Overrides::default(), Brokers::default()).plan(&diagnostics);
         assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
         let mut plan = plan.unwrap();
         plan.journal.directory = plan.journal.directory.strip_prefix(directory.path()).unwrap().to_owned();
@@ -152,7 +153,7 @@ mod tests {
     fn the_files_as_they_are_mean_the_defaults_and_a_file_broker() {
         let (plan, default) = (plan(&FILES), plan(&[]));
         let (broker, channel) = (&plan.brokers[0], &plan.channels[0]);
-        assert_eq!((broker.name.as_str(), broker.kind, channel.name()), ("file", "file", "rest"));
+        assert_eq!((broker.subscription.name.as_str(), broker.kind, channel.name()), ("file", "file", "rest"));
         assert_eq!((plan.brokers.len(), plan.channels.len()), (1, 1));
         assert_eq!(format!("{:?}", (&plan.server, &plan.api)), format!("{:?}", (&default.server, &default.api)));
     }

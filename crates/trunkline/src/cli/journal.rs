@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::json;
+use trunkline_brokers::Brokers;
 use trunkline_core::{Offset, Timestamp};
 use trunkline_journal::{Limits, OfflineJournal, StoredSubscription, Verification};
 
@@ -43,8 +44,8 @@ enum Command {
 }
 
 impl JournalCommand {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
-        let journal = OfflineJournal::open(&self.journal.directory()?)?;
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+        let journal = OfflineJournal::open(&self.journal.directory(brokers)?)?;
         match self.command {
             Command::Stats => stats(&journal, self.json),
             Command::Verify => verify(&journal, self.json),

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
 
 use crate::config::{JournalPlan, Overrides, Plan, Project};
@@ -91,13 +92,13 @@ struct JournalArgs {
 
 impl JournalArgs {
     /// The directory of the project's journal.
-    fn directory(&self) -> Result<PathBuf, Failure> {
-        Ok(self.plan()?.directory)
+    fn directory(&self, brokers: &Brokers) -> Result<PathBuf, Failure> {
+        Ok(self.plan(brokers)?.directory)
     }
 
     /// Where the project's journal lies, and how it is kept.
-    fn plan(&self) -> Result<JournalPlan, Failure> {
-        Ok(plan(&self.project, Overrides::default())?.journal)
+    fn plan(&self, brokers: &Brokers) -> Result<JournalPlan, Failure> {
+        Ok(plan(&self.project, Overrides::default(), brokers)?.journal)
     }
 }
 
@@ -109,17 +110,22 @@ enum LogFormat {
     Json,
 }
 
-/// Runs the command line of this process.
+/// Runs the command line of this process, with the brokers of ours.
 pub fn main() -> ExitCode {
+    main_with(&crate::brokers())
+}
+
+/// Runs the command line of this process, with `brokers`: those of [`brokers`](crate::brokers), and your own beside them.
+pub fn main_with(brokers: &Brokers) -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(command) => command.run(),
-        Command::Check(command) => command.run(),
+        Command::Serve(command) => command.run(brokers),
+        Command::Check(command) => command.run(brokers),
         Command::Init(command) => command.run(),
-        Command::Shell(command) => command.run(),
-        Command::Tail(command) => command.run(),
-        Command::Conversations(command) => command.run(),
-        Command::DeadLetters(command) => command.run(),
-        Command::Journal(command) => command.run(),
+        Command::Shell(command) => command.run(brokers),
+        Command::Tail(command) => command.run(brokers),
+        Command::Conversations(command) => command.run(brokers),
+        Command::DeadLetters(command) => command.run(brokers),
+        Command::Journal(command) => command.run(brokers),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());
             Ok(Outcome::Done)
@@ -129,9 +135,9 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the files of a project; what is wrong goes to standard error.
-fn plan(directory: &std::path::Path, overrides: Overrides) -> Result<Plan, Failure> {
+fn plan(directory: &std::path::Path, overrides: Overrides, brokers: &Brokers) -> Result<Plan, Failure> {
     let diagnostics = Diagnostics::new();
-    let plan = Project::new(directory, overrides).plan(&diagnostics);
+    let plan = Project::new(directory, overrides, brokers.clone()).plan(&diagnostics);
     output::diagnostics(&diagnostics);
     plan.ok_or_else(|| Failure::reported(&diagnostics))
 }

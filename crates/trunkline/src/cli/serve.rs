@@ -8,6 +8,8 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use trunkline_brokers::Brokers;
+
 use super::output::{self, Failure, Outcome};
 use super::{LogFormat, ProjectArgs};
 use crate::VERSION;
@@ -47,10 +49,10 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         start_logging(self.log_format);
         let directory = self.project.directory.clone();
-        let plan = super::plan(&directory, self.overrides())?;
+        let plan = super::plan(&directory, self.overrides(), brokers)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(serve(plan));
         // A broker that hangs in a system call must not keep the process.
@@ -77,7 +79,7 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let channel = plan.channels.first().map_or("rest", |channel| channel.name());
-    let brokers: Vec<_> = plan.brokers.iter().map(|broker| broker.name.clone()).collect();
+    let brokers: Vec<_> = plan.brokers.iter().map(|broker| broker.subscription.name.clone()).collect();
     let (project, journal, api) = (plan.directory.clone(), plan.journal.directory.join("journal.db"), plan.api.enabled);
     let gateway = Gateway::start(plan).await?;
     let url = format!("http://{}", reachable(gateway.address()));

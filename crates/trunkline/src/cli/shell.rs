@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
+use trunkline_brokers::Brokers;
+
 use super::ProjectArgs;
 use super::client::Client;
 use super::gist::shortened;
@@ -39,9 +41,9 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         let overrides = Overrides { interface: Some("127.0.0.1".to_owned()), port: Some(0), ..self.project.overrides() };
-        let plan = super::plan(&self.project.directory, overrides)?;
+        let plan = super::plan(&self.project.directory, overrides, brokers)?;
         if !plan.channels.iter().any(|channel| channel.name() == CHANNEL) {
             return Err(Failure::new("the shell talks through the channel `rest`; add a line `rest:` to credentials.yml"));
         }

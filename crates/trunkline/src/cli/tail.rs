@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::MissedTickBehavior;
+use trunkline_brokers::Brokers;
 use trunkline_core::{Clock, Event, Offset};
 use trunkline_journal::{Chunk, Limits, OfflineJournal};
 
@@ -60,10 +61,10 @@ struct Selection {
 }
 
 impl Tail {
-    pub(super) fn run(self) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         let follows = self.follow || !self.no_follow;
         let mut tail = Following {
-            journal: OfflineJournal::open(&self.journal.directory()?)?,
+            journal: OfflineJournal::open(&self.journal.directory(brokers)?)?,
             selection: self.selection,
             json: self.json,
             next: 1,

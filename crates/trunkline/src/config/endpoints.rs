@@ -2,40 +2,37 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{DEFAULT_KIND, UnknownKind, find};
-use trunkline_config::{Section, UnknownKeys};
-use trunkline_delivery::{Filter, Start};
+use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, UnknownKind};
+use trunkline_config::{Section, TimeUnit, UnknownKeys};
+use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
 use super::BrokerPlan;
 
 /// Sections of Rasa's file that say nothing to us.
 const RASAS_OWN: [&str; 7] = ["tracker_store", "action_endpoint", "nlg", "lock_store", "models", "model", "nlu"];
 
-pub(super) fn brokers(root: &Section<'_>, directory: &Path) -> Vec<BrokerPlan> {
+pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -> Vec<BrokerPlan> {
     for name in RASAS_OWN {
         root.node(name);
     }
     let mut plans: Vec<BrokerPlan> = Vec::new();
     root.sections("event_broker", |section| {
-        let Some(plan) = broker(section, directory) else { return };
-        if plans.iter().any(|other| other.name == plan.name) {
+        let Some(plan) = broker(section, directory, brokers) else { return };
+        if plans.iter().any(|other| other.subscription.name == plan.subscription.name) {
             let hint = "give each its own `name`; the cursor of a broker is stored under it";
-            section.error("name", format!("two brokers are called `{}`", plan.name), Some(hint));
+            section.error("name", format!("two brokers are called `{}`", plan.subscription.name), Some(hint));
         }
         plans.push(plan);
     });
     plans
 }
 
-fn broker(section: &Section<'_>, directory: &Path) -> Option<BrokerPlan> {
+fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<BrokerPlan> {
     // `store_type` is another name for `type` and wins, as in Rasa.
     let (kind, alias) = (section.string("type"), section.string("store_type"));
     let key = if alias.is_some() { "store_type" } else { "type" };
     let kind = alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned());
-    let name = section.string("name");
-    let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
-    let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
-    let spec = match find(&kind) {
+    let spec = match brokers.find(&kind) {
         Ok(spec) => spec,
         Err(error @ UnknownKind::Word { .. }) => {
             let hint = "as in Rasa, the gateway runs without this broker; its events stay in the journal";
@@ -50,13 +47,61 @@ fn broker(section: &Section<'_>, directory: &Path) -> Option<BrokerPlan> {
         }
     };
     let Some(build) = spec.build else {
-        section.error(key, spec.not_built_in(), None);
+        section.error(key, brokers.not_built_in(spec), None);
         section.entries();
         return None;
     };
+    let subscription = subscription(section, spec);
     let broker = build(section, directory)?;
-    let name = name.unwrap_or_else(|| spec.kind.to_owned());
-    Some(BrokerPlan { name, kind: spec.kind, filter: filter?, start: start.unwrap_or(Start::Now), broker })
+    Some(BrokerPlan { kind: spec.kind, subscription: subscription?, broker })
+}
+
+/// What every broker may say about how it gets its events.
+fn subscription(section: &Section<'_>, spec: &BrokerSpec) -> Option<Subscription> {
+    let name = section.string("name").unwrap_or_else(|| spec.kind.to_owned());
+    let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
+    let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
+    let lanes = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
+    if lanes > 1 && spec.exactly_once {
+        let hint = "it stores one cursor with its data, which is what makes its effect exactly once; leave `lanes` out";
+        section.error("lanes", format!("broker type `{}` works with one lane only", spec.kind), Some(hint));
+    }
+    let batch = section.section_or_empty("batch", batch);
+    let retry = section.section_or_empty("retry", retry);
+    let subscription = Subscription { start: start.unwrap_or(Start::Now), batch, retry, ..Subscription::new(name, filter?) };
+    Some(match lanes {
+        1 => subscription,
+        lanes => Subscription { lanes: LaneMode::Slices(lanes), concurrency: lanes as usize, ..subscription },
+    })
+}
+
+/// More would not help any receiver: each is a batch under way.
+const MOST_LANES: u32 = 64;
+
+fn batch(section: &Section<'_>) -> BatchLimits {
+    section.unknown_keys(UnknownKeys::Refuse);
+    let default = BatchLimits::default();
+    BatchLimits {
+        events: section.integer("events", 1..=10_000).unwrap_or(default.events),
+        bytes: section.bytes("bytes").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.bytes),
+    }
+}
+
+fn retry(section: &Section<'_>) -> Retry {
+    section.unknown_keys(UnknownKeys::Refuse);
+    let (default, backoff) = (Retry::default(), Backoff::default());
+    let initial = section.duration("initial", TimeUnit::Seconds).unwrap_or(backoff.initial);
+    let most = section.duration("most", TimeUnit::Seconds).unwrap_or(backoff.most.max(initial));
+    if initial > most {
+        section.error("most", "the longest wait must not be shorter than `initial`".to_owned(), None);
+    }
+    let on_exhausted = [("dead_letter", OnExhausted::GoOn), ("hold", OnExhausted::Hold)];
+    Retry {
+        backoff: Backoff { initial, most },
+        max_attempts: section.integer("attempts", 1..=1_000_000),
+        timeout: section.duration("timeout", TimeUnit::Seconds).filter(|limit| !limit.is_zero()).unwrap_or(default.timeout),
+        on_exhausted: section.enumeration("on_exhausted", &on_exhausted).unwrap_or(default.on_exhausted),
+    }
 }
 
 fn filter(section: &Section<'_>) -> Option<Filter> {

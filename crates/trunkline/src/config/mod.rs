@@ -18,7 +18,7 @@ use trunkline_assistants::Plan as AssistantPlan;
 use trunkline_channels::{BodyLimits, InputChannel};
 use trunkline_config::Secret;
 use trunkline_core::Broker;
-use trunkline_delivery::{Filter, Start};
+use trunkline_delivery::Subscription;
 
 pub use project::{Overrides, Project};
 
@@ -103,20 +103,16 @@ pub struct JournalPlan {
 /// One broker.
 #[derive(Clone)]
 pub struct BrokerPlan {
-    /// The name of its subscription: given, or its type.
-    pub name: String,
     /// Its type.
     pub kind: &'static str,
-    /// Which events it gets.
-    pub filter: Filter,
-    /// Where it starts when it is new.
-    pub start: Start,
+    /// Which events it gets, and how. Its name is that of the broker: given, or its type.
+    pub subscription: Subscription,
     /// The broker.
     pub broker: Arc<dyn Broker>,
 }
 
 impl fmt::Debug for BrokerPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokerPlan").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("BrokerPlan").field("kind", &self.kind).field("subscription", &self.subscription).finish_non_exhaustive()
     }
 }

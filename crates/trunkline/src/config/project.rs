@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use trunkline_brokers::Brokers;
 use trunkline_config::{Diagnostic, Diagnostics, Document, Secret, Severity, UnknownKeys};
 
 use super::{Plan, credentials, endpoints, settings};
@@ -37,12 +38,13 @@ pub struct Overrides {
 pub struct Project {
     directory: PathBuf,
     overrides: Overrides,
+    brokers: Brokers,
 }
 
 impl Project {
-    /// The project in `directory`.
-    pub fn new(directory: impl Into<PathBuf>, overrides: Overrides) -> Self {
-        Self { directory: directory.into(), overrides }
+    /// The project in `directory`, whose event brokers may be any of `brokers`.
+    pub fn new(directory: impl Into<PathBuf>, overrides: Overrides, brokers: Brokers) -> Self {
+        Self { directory: directory.into(), overrides, brokers }
     }
 
     /// Reads and checks all files. Every problem goes to `diagnostics`; `None` when one of them is an error.
@@ -64,7 +66,7 @@ impl Project {
         let Some(document) = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics) else {
             return Vec::new();
         };
-        document.read(UnknownKeys::Warn, diagnostics, |root| endpoints::brokers(root, &self.directory))
+        document.read(UnknownKeys::Warn, diagnostics, |root| endpoints::brokers(root, &self.directory, &self.brokers))
     }
 
     fn channels(&self, diagnostics: &Diagnostics) -> Vec<Box<dyn trunkline_channels::InputChannel>> {
