@@ -4,6 +4,7 @@
 mod files;
 mod program;
 mod project;
+pub mod services;
 
 pub use files::{file_events, journal_bodies, sql_events};
 pub use program::{Answer, Exit, Program};
