@@ -104,10 +104,11 @@ certificates() { # USER DIR
     own "$1" "$2"
 }
 
-# Starts a server in the background, with DIR/pid and DIR/log (or another name than pid).
+# Starts a server in the background, unless it runs. Its process stands in DIR/PIDNAME, and what it says in DIR/log.
 daemon() { # USER DIR PIDNAME COMMAND...
     local AS user=$1 dir=$2 pidfile="$2/$3"
     shift 3
+    if alive "$pidfile"; then return; fi
     as_words "$user" "$dir"
     (
         # Nothing of ours stays open in it, neither the lock nor a pipe that somebody reads to its end.
