@@ -1,6 +1,7 @@
 //! For tests only: the real program as a process, its files, and what can go wrong around it.
 #![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod contract;
 mod files;
 mod program;
 mod project;

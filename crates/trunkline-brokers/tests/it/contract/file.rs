@@ -1,0 +1,77 @@
+//! Files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use trunkline_brokers::FileBroker;
+use trunkline_core::Broker;
+use trunkline_testkit::contract::{self, Arrived, Subject};
+use trunkline_testkit::{contract_tests, file_events};
+
+struct File {
+    directory: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        let file = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(file.parent()).unwrap();
+        file
+    }
+
+    fn parent(&self) -> PathBuf {
+        self.directory.path().join("logs")
+    }
+
+    fn path(&self) -> PathBuf {
+        self.parent().join("rasa_event.log")
+    }
+
+    async fn go(&self) {
+        fs::rename(self.parent(), self.directory.path().join("elsewhere")).unwrap();
+    }
+
+    async fn come_back(&self) {
+        fs::rename(self.directory.path().join("elsewhere"), self.parent()).unwrap();
+    }
+}
+
+#[async_trait]
+impl Subject for File {
+    fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(FileBroker::new(self.path()))
+    }
+
+    async fn arrived(&self) -> Vec<Arrived> {
+        file_events(&self.path()).into_iter().map(Arrived::body).collect()
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        true
+    }
+}
+
+contract_tests!(File::new());
+
+#[tokio::test]
+async fn a_directory_that_is_away_for_a_while() {
+    let file = File::new();
+    contract::outage(&file, file.go(), file.come_back()).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_goes_and_comes_back_under_load() {
+    let file = File::new();
+    let again_and_again = async {
+        for _ in 0..20 {
+            file.go().await;
+            tokio::task::yield_now().await;
+            file.come_back().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    contract::fault_under_load(&file, again_and_again).await;
+}

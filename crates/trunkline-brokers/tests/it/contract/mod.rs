@@ -1,0 +1,4 @@
+//! The suite that every adapter has to pass, on the real receiver of each.
+
+mod file;
+mod sqlite;

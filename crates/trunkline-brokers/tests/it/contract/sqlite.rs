@@ -1,0 +1,94 @@
+//! SQLite.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use trunkline_brokers::SqlBroker;
+use trunkline_brokers::sql::Location;
+use trunkline_core::Broker;
+use trunkline_testkit::contract::{self, Arrived, Subject};
+use trunkline_testkit::{contract_tests, sql_events};
+
+struct Database {
+    directory: TempDir,
+    /// Somebody who keeps others from writing.
+    holder: Mutex<Option<Connection>>,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), holder: Mutex::new(None) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("events.db")
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    async fn lock(&self) {
+        let connection = self.connection();
+        connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        *self.holder.lock().unwrap() = Some(connection);
+    }
+
+    async fn unlock(&self) {
+        *self.holder.lock().unwrap() = None;
+    }
+}
+
+#[async_trait]
+impl Subject for Database {
+    fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(SqlBroker::sqlite(Location::File(self.path())))
+    }
+
+    async fn arrived(&self) -> Vec<Arrived> {
+        sql_events(&self.path()).into_iter().map(Arrived::body).collect()
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        true
+    }
+}
+
+contract_tests!(Database::new());
+
+#[tokio::test]
+async fn a_database_that_others_lock_for_a_while() {
+    let database = Database::new();
+    contract::outage(&database, database.lock(), database.unlock()).await;
+}
+
+#[tokio::test]
+async fn a_database_that_others_lock_under_load() {
+    let database = Database::new();
+    let again_and_again = async {
+        for _ in 0..5 {
+            database.lock().await;
+            tokio::task::yield_now().await;
+            database.unlock().await;
+        }
+    };
+    contract::fault_under_load(&database, again_and_again).await;
+}
+
+#[tokio::test]
+async fn a_row_that_the_table_refuses() {
+    let database = Database::new();
+    database
+        .connection()
+        .execute_batch(
+            "CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id VARCHAR(255), data TEXT);
+             CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.data = 'poison'
+             BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        )
+        .unwrap();
+    contract::poison(&database, "poison").await;
+}
