@@ -1,8 +1,41 @@
-//! Broker and source `kafka`.
+//! Broker and source `kafka`: a topic of Apache Kafka, through librdkafka.
+//!
+//! `Delivered` means that all in-sync replicas of the partition have the event (`acks=all`).
+//!
+//! What a redelivery does: within one producer none reaches the topic twice, because the producer is idempotent. When it had to
+//! be given up in the middle of a batch (no answer for half a minute, our process killed), events whose fate is unknown come
+//! again, each with the same `trunkline-event-id` in its headers. Order within a conversation is kept, in the sense that each
+//! event stands behind all that came before it: a producer that failed at one event publishes none behind it in that partition.
+//!
+//! On the wire it is Rasa's own: the event's bytes as the value, its conversation as the key with `partition_by_sender` and none
+//! without, the header `RASA_ENVIRONMENT`. One thing is different. Without a key Rasa lets the library scatter the events of a
+//! conversation over all partitions, where no consumer can put them in order again. Here the partition is chosen by the
+//! conversation, with the hash that librdkafka uses for keys.
 
-use trunkline_brokers::Brokers;
+mod broker;
+mod client;
+mod cluster;
+mod detached;
+mod in_flight;
+mod oauth;
+mod producer;
+mod reasons;
+mod settings;
+mod source;
+
+pub use broker::{KafkaBroker, kafka_from_section};
+pub use source::{KafkaSource, kafka_source_from_section};
+use trunkline_brokers::{BrokerSpec, Brokers};
+
+/// The header with the id of an event, the same each time that the event is published.
+pub const ID_HEADER: &str = "trunkline-event-id";
 
 /// `brokers` with the row of this crate.
 pub fn add_to(brokers: Brokers) -> Brokers {
-    brokers
+    brokers.with(BrokerSpec {
+        class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
+        source: Some(kafka_source_from_section),
+        feature: Some("kafka"),
+        ..BrokerSpec::new("kafka", "a topic of Apache Kafka", kafka_from_section)
+    })
 }

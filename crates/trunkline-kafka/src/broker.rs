@@ -1,0 +1,200 @@
+//! The adapter: from calls to producers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::Mutex;
+use trunkline_config::Section;
+use trunkline_core::{Batch, Broker, Event, Outcome};
+
+use crate::cluster::Cluster;
+use crate::in_flight::{Answer, InFlight};
+use crate::producer::{Producer, Stop, Wire, is_too_large};
+use crate::settings;
+
+/// How long a call waits for its answers: less than the minute that the delivery gives it, so that the reason is ours to tell.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// How long it takes at the most until what was purged is answered; nobody outside the process is waited for.
+const PURGED: Duration = Duration::from_secs(5);
+
+/// What librdkafka puts into one request by default, in bytes.
+const REQUEST_SIZE: usize = 1_000_000;
+
+/// Publishes events to a topic. See the [crate](crate) for what it promises.
+#[derive(Debug)]
+pub struct KafkaBroker {
+    cluster: Cluster,
+    wire: Wire,
+    /// Properties of librdkafka for producers.
+    options: Vec<(&'static str, String)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    producer: Option<Arc<Producer>>,
+    request_size: usize,
+    /// When connecting failed last, and why.
+    failure: Option<(Instant, String)>,
+}
+
+/// Builds the broker from its section; the value of `RASA_ENVIRONMENT` comes from the environment of this process.
+pub fn kafka_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Broker>> {
+    let environment = std::env::var_os("RASA_ENVIRONMENT").map(|value| value.to_string_lossy().into_owned());
+    Some(Arc::new(KafkaBroker::from_section(section, directory, environment)?))
+}
+
+impl KafkaBroker {
+    /// Builds the broker from its section; files in it are relative to `directory`. Nothing is opened before the first call.
+    ///
+    /// `environment` is what the header `RASA_ENVIRONMENT` says. `None`, a variable that is not set, is said in words, as the
+    /// original does, and an empty text is not sent.
+    pub fn from_section(section: &Section<'_>, directory: &Path, environment: Option<String>) -> Option<Self> {
+        let cluster = settings::cluster(section, directory);
+        let topic = settings::topic(section);
+        let (keys_by_conversation, options) = settings::producer(section);
+        let environment = environment.unwrap_or_else(|| "RASA_ENVIRONMENT_NOT_SET".to_owned());
+        let environment = Some(environment).filter(|value| !value.is_empty()).map(Arc::from);
+        Some(Self {
+            cluster: cluster?,
+            wire: Wire { topic: topic?.into(), keys_by_conversation, environment },
+            options,
+            state: Mutex::new(State { producer: None, request_size: REQUEST_SIZE, failure: None }),
+        })
+    }
+
+    /// The producer that is connected, or a new one.
+    async fn producer(&self) -> Result<Arc<Producer>, String> {
+        let called = Instant::now();
+        let mut state = self.state.lock().await;
+        match &state.producer {
+            Some(producer) if !producer.is_marked() => return Ok(Arc::clone(producer)),
+            // Its call was dropped. What it still has must not be written behind what we write now.
+            Some(producer) => producer.give_up().await,
+            None => {}
+        }
+        state.producer = None;
+        // Others connected in vain while we waited for our turn; one attempt is enough for all of us.
+        if let Some((_, reason)) = state.failure.as_ref().filter(|(time, _)| *time >= called) {
+            return Err(reason.clone());
+        }
+        match Producer::connect(&self.cluster, &self.options, &self.wire.topic, state.request_size).await {
+            Ok(producer) => Ok(Arc::clone(state.producer.insert(Arc::new(producer)))),
+            Err(reason) => {
+                state.failure = Some((Instant::now(), reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    /// After a failure the producer is given up as a whole: nothing behind the event that failed is to be written.
+    async fn fail(&self, producer: &Producer, batch: &Batch, in_flight: &InFlight, stop: Stop, begin: Instant) -> Vec<Outcome> {
+        producer.give_up().await;
+        // What a purge leaves unanswered counts as not delivered, which is right too.
+        let _ = tokio::time::timeout(PURGED, in_flight.settled()).await;
+        let answers = in_flight.answers();
+        let reason = self.reason(producer, &answers, stop, begin).await;
+        let outcomes = batch.events.iter().zip(answers).map(|(event, answer)| match answer {
+            Some(Ok(())) => Outcome::Delivered,
+            None if is_too_large(event) => self.too_large(event),
+            // It fills more than a request, so it was alone in its own.
+            Some(Err(code)) if is_size(code) && event.body.len() >= producer.request_size => self.too_large(event),
+            _ => Outcome::retry(reason.clone()),
+        });
+        outcomes.collect()
+    }
+
+    /// Why events are to be tried again.
+    async fn reason(&self, producer: &Producer, answers: &[Option<Answer>], stop: Stop, begin: Instant) -> String {
+        // The failure that led to the others.
+        let cause = answers.iter().find_map(|answer| answer.and_then(Result::err).filter(|code| !is_consequence(*code)));
+        let (topic, report) = (&*self.wire.topic, producer.context().last_report(begin));
+        match (cause, stop) {
+            (Some(code), _) if is_size(code) => {
+                self.use_smaller_requests(producer.request_size).await;
+                let servers = &self.cluster.servers;
+                format!("Kafka at {servers} refused a request for the topic `{topic}` as too large; from now on they are smaller")
+            }
+            (Some(code), _) | (None, Stop::Failed(Some(code))) => self.cluster.explain(topic, code, report.as_deref()),
+            (None, Stop::Failed(None)) => self.cluster.explain(topic, RDKafkaErrorCode::PurgeQueue, report.as_deref()),
+            (None, Stop::Late) => self.cluster.explain(topic, RDKafkaErrorCode::MessageTimedOut, report.as_deref()),
+        }
+    }
+
+    /// A topic may allow less per request than librdkafka puts into one.
+    async fn use_smaller_requests(&self, refused: usize) {
+        let mut state = self.state.lock().await;
+        if state.request_size == refused {
+            state.request_size = (refused / 8).max(1);
+            tracing::info!(topic = %self.wire.topic, bytes = state.request_size, "Kafka topic wants smaller requests");
+        }
+    }
+
+    /// The outcome of an event when nothing failed.
+    fn sent(&self, event: &Event) -> Outcome {
+        if is_too_large(event) { self.too_large(event) } else { Outcome::Delivered }
+    }
+
+    fn too_large(&self, event: &Event) -> Outcome {
+        let (topic, size) = (&self.wire.topic, event.body.len());
+        let reason = format!(
+            "the event of {size} bytes is too large for the topic `{topic}` at {}; raise its `max.message.bytes`, and replay the event",
+            self.cluster.servers
+        );
+        Outcome::Reject { reason }
+    }
+}
+
+#[async_trait]
+impl Broker for KafkaBroker {
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+        let begin = Instant::now();
+        let producer = match self.producer().await {
+            Ok(producer) => producer,
+            Err(reason) => return Outcome::retry(reason).all(batch.events.len()),
+        };
+        let in_flight = InFlight::new(batch.events.len());
+        let dropped = MarkOnDrop(&producer);
+        let sent = producer.send(&self.wire, batch, &in_flight, begin + ANSWERS).await;
+        let outcomes = match sent {
+            Ok(()) => batch.events.iter().map(|event| self.sent(event)).collect(),
+            Err(stop) => self.fail(&producer, batch, &in_flight, stop, begin).await,
+        };
+        std::mem::forget(dropped);
+        outcomes
+    }
+
+    /// Whether the brokers let us in and have the topic, or would create it. Creates nothing.
+    async fn is_ready(&self) -> Result<(), String> {
+        self.cluster.probe(&self.wire.topic).await
+    }
+
+    async fn close(&self) {
+        // Every call waited for its answers, so there is nothing to flush.
+        self.state.lock().await.producer = None;
+    }
+}
+
+/// Marks the producer of a call that is dropped before its end.
+struct MarkOnDrop<'a>(&'a Producer);
+
+impl Drop for MarkOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.mark();
+    }
+}
+
+/// Whether a message failed only because another one did.
+fn is_consequence(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{Fatal, GaplessGuarantee, OutOfOrderSequenceNumber, PurgeInflight, PurgeQueue};
+    matches!(code, Fatal | GaplessGuarantee | OutOfOrderSequenceNumber | PurgeInflight | PurgeQueue)
+}
+
+/// Whether a request or a message was too large.
+fn is_size(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
+}

@@ -1,0 +1,105 @@
+//! The events of one call that librdkafka has, and what became of each.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::Notify;
+
+/// What librdkafka answered for one message.
+pub(crate) type Answer = Result<(), RDKafkaErrorCode>;
+
+/// The events of one call.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    answers: Mutex<Answers>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Answers {
+    /// `None`: not sent, or not answered yet.
+    given: Vec<Option<Answer>>,
+    /// How many are sent and not answered.
+    open: usize,
+    has_failed: bool,
+}
+
+/// Goes with a message through librdkafka and comes back with its answer.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    in_flight: Arc<InFlight>,
+    index: usize,
+}
+
+impl InFlight {
+    pub(crate) fn new(count: usize) -> Arc<Self> {
+        let answers = Answers { given: vec![None; count], open: 0, has_failed: false };
+        Arc::new(Self { answers: Mutex::new(answers), changed: Notify::new() })
+    }
+
+    /// The ticket of the event at `index`, which counts as sent from now on.
+    pub(crate) fn ticket(self: &Arc<Self>, index: usize) -> Ticket {
+        self.lock().open += 1;
+        Ticket { in_flight: Arc::clone(self), index }
+    }
+
+    /// Waits until every event sent is answered, or one has failed.
+    pub(crate) async fn settled_or_failed(&self) {
+        self.wait(|answers| answers.open == 0 || answers.has_failed).await;
+    }
+
+    /// Waits until every event sent is answered.
+    pub(crate) async fn settled(&self) {
+        self.wait(|answers| answers.open == 0).await;
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().has_failed
+    }
+
+    /// The answers so far.
+    pub(crate) fn answers(&self) -> Vec<Option<Answer>> {
+        self.lock().given.clone()
+    }
+
+    async fn wait(&self, is_enough: impl Fn(&Answers) -> bool) {
+        loop {
+            // Made before the look, so that nothing is missed between the two.
+            let changed = self.changed.notified();
+            if is_enough(&self.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        // Nothing in it is left half done by a panic.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// Hands the answer in.
+    pub(crate) fn answer(self, answer: Answer) {
+        let is_news = {
+            let mut answers = self.in_flight.lock();
+            answers.open = answers.open.saturating_sub(1);
+            answers.has_failed |= answer.is_err();
+            let is_news = answers.open == 0 || answer.is_err();
+            if let Some(given) = answers.given.get_mut(self.index) {
+                *given = Some(answer);
+            }
+            is_news
+        };
+        if is_news {
+            self.in_flight.changed.notify_waiters();
+        }
+    }
+
+    /// The message was not taken after all.
+    pub(crate) fn withdraw(self) {
+        let mut answers = self.in_flight.lock();
+        answers.open = answers.open.saturating_sub(1);
+    }
+}
