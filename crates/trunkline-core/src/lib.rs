@@ -14,6 +14,7 @@ pub mod json;
 mod message;
 mod source;
 mod template;
+mod topic_map;
 pub mod tracker;
 
 pub use assistant::{Assistant, AssistantError, Recording, Turn};
@@ -25,6 +26,7 @@ pub use id::{EventId, JournalId};
 pub use message::{BotMessage, DEFAULT_SENDER, UserMessage};
 pub use source::{Reader, Received, Source};
 pub use template::{EVENT_NAMES, Template, TemplateError};
+pub use topic_map::{PatternError, TopicMap};
 
 /// The position of an event in the journal: 1 for the first event ever appended, strictly increasing, never reused.
 pub type Offset = u64;
