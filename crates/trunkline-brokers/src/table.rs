@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trunkline_config::{Section, closest};
 use trunkline_core::{Broker, Source};
 
-use crate::{file_from_section, sql_from_section};
+use crate::{file_from_section, redis_from_section, redis_source_from_section, sql_from_section};
 
 /// What an `event_broker` section without a `type` means, as in Rasa.
 pub const DEFAULT_KIND: &str = "pika";
@@ -66,7 +66,11 @@ const ROWS: &[BrokerSpec] = &[
         build: None,
         ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", file_from_section)
     },
-    BrokerSpec { exactly_once: true, build: None, ..BrokerSpec::new("redis", "a list or stream of Redis", file_from_section) },
+    BrokerSpec {
+        exactly_once: true,
+        source: Some(redis_source_from_section),
+        ..BrokerSpec::new("redis", "a list or stream of Redis", redis_from_section)
+    },
     BrokerSpec {
         class: Some("rasa.core.brokers.sql.SQLEventBroker"),
         exactly_once: true,

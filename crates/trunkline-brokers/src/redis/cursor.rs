@@ -1,0 +1,104 @@
+//! The cursor of a subscription as it stands in Redis, beside the data.
+//!
+//! Its value is the offset of the next event and who wrote it: `1207 5f0c…`. The writer is a run of one adapter. A script only
+//! goes ahead when the value is the one that we saw last, so whatever was sent before and comes late is without effect.
+
+use trunkline_core::{CursorKey, Offset};
+
+/// The value of a cursor; empty when there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    text: String,
+    next: Offset,
+}
+
+/// What the value in Redis means for us, when it is not the one that we saw last.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// An attempt of ours that was given up has done its work after all; events below the offset are there.
+    Forward(Offset),
+    /// The server has lost writes, or somebody changed it; the offset is where it was before.
+    Back(Offset),
+    /// Somebody else publishes for the same subscription of the same journal.
+    ByAnother,
+}
+
+impl Stored {
+    pub(super) fn new(next: Offset, writer: &str) -> Self {
+        Self { text: format!("{next} {writer}"), next }
+    }
+
+    /// Reads what stands in Redis.
+    pub(super) fn parse(text: Option<String>) -> Result<Self, String> {
+        let text = text.unwrap_or_default();
+        let number = text.split_once(' ').map_or(text.as_str(), |(number, _)| number);
+        match number.parse() {
+            Ok(next) => Ok(Self { next, text }),
+            Err(_) if text.is_empty() => Ok(Self::default()),
+            Err(_) => Err(format!("{text:?} is no cursor")),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn position(&self) -> Option<Offset> {
+        (!self.text.is_empty()).then_some(self.next)
+    }
+
+    fn is_by(&self, writer: &str) -> bool {
+        self.text.split_once(' ').is_some_and(|(_, by)| by == writer)
+    }
+
+    /// What it means that `self` was expected and `found` is there. Another writer than ourselves is only believed as long as we
+    /// have not written: then it is the run before this one, whose last attempt came late.
+    pub(super) fn compare(&self, found: &Self, writer: &str) -> Moved {
+        if self.is_by(writer) && !found.is_by(writer) && found.position().is_some() {
+            Moved::ByAnother
+        } else if found.next > self.next {
+            Moved::Forward(found.next)
+        } else {
+            Moved::Back(self.next)
+        }
+    }
+}
+
+/// The key of a cursor. On a cluster `tag` puts it into the slot of the data.
+pub(super) fn key(cursor: &CursorKey, tag: Option<&str>) -> String {
+    let CursorKey { journal, subscription } = cursor;
+    match tag {
+        Some(tag) => format!("trunkline:cursor:{{{tag}}}:{journal}:{subscription}"),
+        None => format!("trunkline:cursor:{journal}:{subscription}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(text: &str) -> Stored {
+        Stored::parse(Some(text.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_was_written() {
+        assert_eq!(stored(Stored::new(7, "me").as_str()), Stored::new(7, "me"));
+        assert_eq!(Stored::parse(None), Ok(Stored::default()));
+        assert_eq!(Stored::default().position(), None);
+        assert_eq!(stored("7").position(), Some(7));
+        assert!(Stored::parse(Some("theirs".to_owned())).unwrap_err().contains("theirs"));
+    }
+
+    #[test]
+    fn late_attempts_are_told_from_lost_data_and_from_other_writers() {
+        let compare = |expected: &str, found: &str| stored(expected).compare(&stored(found), "me");
+        assert_eq!(compare("7 me", "9 me"), Moved::Forward(9));
+        assert_eq!(compare("", "9 me"), Moved::Forward(9));
+        assert_eq!(compare("7 before", "9 before"), Moved::Forward(9));
+        assert_eq!(compare("7 me", "5 me"), Moved::Back(7));
+        assert_eq!(compare("7 me", ""), Moved::Back(7));
+        assert_eq!(compare("7 me", "9 other"), Moved::ByAnother);
+        assert_eq!(compare("7 me", "5 before"), Moved::ByAnother);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the server and the client library say, in sentences that name what to do.
+
+use redis::{ErrorKind, RedisError};
+
+/// What each error code of the server means, and what to do. The first that is found in the answer counts.
+const CODES: [(&str, &str); 18] = [
+    ("OOM", "has no memory left (`maxmemory`) and evicts nothing; let consumers catch up, set `max_length`, or give it more"),
+    ("WRONGPASS", "refuses the user name or the password"),
+    ("NOAUTH", "wants a password; set `password`, and `username` unless it is that of the default user"),
+    ("NOPERM", "does not let this user do that; it needs the commands and keys that the manual lists"),
+    ("READONLY", "is a replica and cannot be written to; name the primary in `url`"),
+    ("LOADING", "is reading its data from disk after a start; it will be tried again"),
+    ("MISCONF", "cannot save its data and refuses writes; look at its log and its disk"),
+    ("NOREPLICAS", "has fewer replicas in step than `min-replicas-to-write` asks for"),
+    ("MASTERDOWN", "is a replica that has lost its primary"),
+    ("CLUSTERDOWN", "is a cluster that is down, or has slots that nobody serves; look at `CLUSTER INFO`"),
+    ("CROSSSLOT", "is a node of a cluster; set `cluster: true`"),
+    ("MOVED", "is a node of a cluster; set `cluster: true`"),
+    ("ASK", "is a node of a cluster; set `cluster: true`"),
+    ("TRYAGAIN", "is moving a slot from node to node; it will be tried again"),
+    ("cluster support disabled", "is not a cluster; leave `cluster` out, and name one server"),
+    ("BUSYGROUP", "has such a consumer group already"),
+    ("BUSY", "is busy with a script of somebody; it can be ended with `SCRIPT KILL`"),
+    ("WRONGTYPE", "holds something else than expected under a key"),
+];
+
+/// What `error` means to a person who reads it at night. `place` names the server.
+pub(super) fn explain(place: &str, error: &RedisError) -> String {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => return format!("{place} refuses the user name or the password"),
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => return explain_io(place, error, &text),
+        _ => {}
+    }
+    // An error inside a script has its code inside the text in older versions.
+    let code = error.code().unwrap_or_default();
+    match CODES.iter().find(|(known, _)| code == *known || text.contains(known)) {
+        Some((_, meaning)) => format!("{place} {meaning} ({text})"),
+        None => format!("{place} answered: {text}"),
+    }
+}
+
+fn explain_io(place: &str, error: &RedisError, text: &str) -> String {
+    let lower = text.to_lowercase();
+    if error.is_timeout() {
+        format!("{place} gave no answer in time")
+    } else if lower.contains("certificate") || lower.contains("tls") || lower.contains("handshake") {
+        format!("{place} and we do not agree on TLS: {text}")
+    } else if error.is_connection_refusal() {
+        format!("{place} does not run, or not there: {text}")
+    } else if lower.contains("lookup") || lower.contains("name or service") {
+        format!("the host of {place} is unknown: {text}")
+    } else {
+        format!("the connection to {place} was lost or not made: {text}")
+    }
+}

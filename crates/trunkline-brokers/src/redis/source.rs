@@ -1,0 +1,60 @@
+//! The source: reads what is in a stream or a list, and takes it away only when it is settled.
+
+use async_trait::async_trait;
+use trunkline_core::{Reader, Source};
+
+use super::address::{Address, RESPONSE_TIMEOUT};
+use super::list::ListReader;
+use super::stream::StreamReader;
+use super::{End, Structure};
+
+/// The longest that the server is asked to wait for the next entry, in seconds. Then it is asked again, so a connection that died
+/// without a word is noticed.
+pub(super) const BLOCK: u64 = 5;
+
+/// How many entries are read at a time.
+pub(super) const MOST: usize = 256;
+
+/// Reads events from a stream or a list.
+///
+/// A stream is read as a group of consumers, with the group's name as that of the consumer, and entries are acknowledged when they
+/// are settled. The elements of a list are moved to another list, `…:processing`, and removed from there when they are settled. So
+/// only one reader may use the same group or list at a time; what it had not settled comes first when it begins anew.
+#[derive(Clone, Debug)]
+pub struct RedisSource {
+    pub(super) address: Address,
+    pub(super) structure: Structure,
+    /// Where events are added to a list; they are read from the other end.
+    pub(super) end: End,
+    pub(super) key: String,
+    /// The list beside `key` that holds what is not yet settled.
+    pub(super) processing: String,
+    pub(super) group: String,
+}
+
+#[async_trait]
+impl Source for RedisSource {
+    fn place(&self) -> String {
+        format!("{} `{}` of {}", self.structure.name(), self.key, self.address.place)
+    }
+
+    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+        let connection = self.address.connect(RESPONSE_TIMEOUT + std::time::Duration::from_secs(BLOCK)).await?;
+        Ok(match self.structure {
+            Structure::Stream => Box::new(StreamReader::open(self.clone(), connection).await?),
+            Structure::List => Box::new(ListReader::open(self.clone(), connection).await?),
+        })
+    }
+}
+
+impl RedisSource {
+    pub(super) fn explain(&self, error: &redis::RedisError) -> String {
+        self.address.explain(error)
+    }
+
+    /// An error that names the key when it is of another type.
+    pub(super) fn wrong_type(&self, found: &str) -> String {
+        let (place, key, expected) = (&self.address.place, &self.key, self.structure.name());
+        format!("the key `{key}` of {place} is a {found}, and a {expected} is expected; set `structure` or another `key`")
+    }
+}
