@@ -6,7 +6,11 @@ use std::sync::Arc;
 use trunkline_config::{Section, closest};
 use trunkline_core::{Broker, Source};
 
-use crate::{file_from_section, redis_from_section, redis_source_from_section, sql_from_section};
+use crate::exec::python::is_class_path;
+use crate::{
+    exec_from_section, file_from_section, python_from_section, redis_from_section, redis_source_from_section, sql_from_section,
+    webhook_from_section,
+};
 
 /// What an `event_broker` section without a `type` means, as in Rasa.
 pub const DEFAULT_KIND: &str = "pika";
@@ -47,9 +51,12 @@ impl BrokerSpec {
     }
 }
 
+/// The kind of every broker whose `type` is the path of a Python class.
+const PYTHON: &str = "python";
+
 /// The brokers of this crate, and those that other crates of ours bring; sorted.
 const ROWS: &[BrokerSpec] = &[
-    BrokerSpec { build: None, ..BrokerSpec::new("exec", "a child process that reads JSON lines", file_from_section) },
+    BrokerSpec::new("exec", "a child process that reads JSON lines", exec_from_section),
     BrokerSpec {
         class: Some("rasa.core.brokers.file.FileEventBroker"),
         exactly_once: true,
@@ -66,6 +73,7 @@ const ROWS: &[BrokerSpec] = &[
         build: None,
         ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", file_from_section)
     },
+    BrokerSpec::new(PYTHON, "a Python class as Rasa loads it, by its path in `type`", python_from_section),
     BrokerSpec {
         exactly_once: true,
         source: Some(redis_source_from_section),
@@ -76,7 +84,7 @@ const ROWS: &[BrokerSpec] = &[
         exactly_once: true,
         ..BrokerSpec::new("sql", "a table of a database (SQLite, PostgreSQL, MySQL, MariaDB)", sql_from_section)
     },
-    BrokerSpec { build: None, ..BrokerSpec::new("webhook", "HTTP requests to an address of yours", file_from_section) },
+    BrokerSpec::new("webhook", "HTTP requests to an address of yours", webhook_from_section),
 ];
 
 /// The brokers that a program knows: ours, and those that its author adds.
@@ -107,9 +115,13 @@ impl Brokers {
         &self.rows
     }
 
-    /// The row for what stands under `type`: a kind in upper or lower case, or the exact class path of Rasa's own.
+    /// The row for what stands under `type`: a kind in upper or lower case, the exact class path of one of Rasa's own brokers,
+    /// or the path of any other Python class, which is of kind `python`.
     pub fn find(&self, kind: &str) -> Result<&BrokerSpec, UnknownKind> {
-        let is_it = |spec: &&BrokerSpec| spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind);
+        let is_class = is_class_path(kind) && !self.rows.iter().any(|spec| spec.class == Some(kind));
+        let is_it = |spec: &&BrokerSpec| {
+            spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind) || (is_class && spec.kind == PYTHON)
+        };
         self.rows.iter().find(is_it).ok_or_else(|| {
             if kind.contains('.') {
                 UnknownKind::Class(kind.to_owned())
@@ -140,8 +152,8 @@ impl Brokers {
 /// A `type` that is no row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownKind {
-    /// A dotted path: to Rasa a Python class of the user.
-    #[error("`{0}` is a Python class, and custom classes are not built in yet")]
+    /// Text with a dot that is no path of a Python class.
+    #[error("`{0}` is neither a broker type nor the path of a Python class, as `package.module.Class`")]
     Class(String),
     /// Neither a type nor a class.
     #[error("unknown broker type `{kind}`{}", suggestion(nearest.as_deref(), built_in))]
@@ -180,11 +192,13 @@ mod tests {
             ("rasa.core.brokers.sql.SQLEventBroker", "sql"),
             ("rasa.core.brokers.pika.PikaEventBroker", "pika"),
             ("rasa.core.brokers.kafka.KafkaEventBroker", "kafka"),
+            ("my_package.brokers.MyBroker", "python"),
+            ("RASA.core.brokers.file.FileEventBroker", "python"),
             (DEFAULT_KIND, "pika"),
         ] {
             assert_eq!(brokers.find(written).unwrap().kind, kind, "{written}");
         }
-        assert!(matches!(brokers.find("RASA.core.brokers.file.FileEventBroker"), Err(UnknownKind::Class(_))));
+        assert!(matches!(brokers.find("my-package.MyBroker"), Err(UnknownKind::Class(_))));
     }
 
     #[test]

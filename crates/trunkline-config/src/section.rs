@@ -165,6 +165,12 @@ impl<'a> Section<'a> {
         self.read(key, convert::text).map(Secret::new)
     }
 
+    /// One or several texts that must not be shown, as [`secret`](Self::secret) and [`strings`](Self::strings).
+    pub fn secrets(&self, key: &str) -> Option<Vec<Secret>> {
+        self.diagnostics.mask(self.file, self.node(key)?);
+        Some(self.strings(key)?.into_iter().map(Secret::new).collect())
+    }
+
     /// `true` or `false`. YAML 1.2 knows no `yes` and `on`; these are errors.
     pub fn boolean(&self, key: &str) -> Option<bool> {
         self.read(key, convert::boolean)

@@ -58,6 +58,19 @@ impl EventId {
         let low = (0b10 << 62) | ((tag & 0x3fff) << Self::OFFSET_BITS) | (offset & ((1 << Self::OFFSET_BITS) - 1));
         Self(Uuid::from_u64_pair(high, low))
     }
+
+    /// Reads what [`fmt::Display`] wrote; `None` when it is no id of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().filter(|id| id.get_version_num() == 7).map(Self)
+    }
+
+    /// Where the event stands if it is one of `journal`; `None` when it is of another. Journals are told apart by 26 bits only, so
+    /// the event there must be asked for its id.
+    pub fn offset_in(self, journal: JournalId) -> Option<Offset> {
+        let (high, low) = self.0.as_u64_pair();
+        let tag = ((high & 0xfff) << 14) | ((low >> Self::OFFSET_BITS) & 0x3fff);
+        (tag == journal.tag()).then_some(low & ((1 << Self::OFFSET_BITS) - 1))
+    }
 }
 
 impl fmt::Display for EventId {
@@ -86,6 +99,16 @@ mod tests {
         assert!(first < second && second < later);
         assert_eq!(first.0.get_version_num(), 7);
         assert_eq!(first.to_string().len(), 32);
+    }
+
+    #[test]
+    fn an_id_that_comes_back_tells_where_its_event_stands() {
+        let (here, there) = (JournalId(Uuid::from_u64_pair(1, 5)), JournalId(Uuid::from_u64_pair(1, 0x0200_0005)));
+        let id = EventId::derive(here, Timestamp(1_795_248_186_293), 77);
+        let read = EventId::parse(&id.to_string()).expect("it is one of ours");
+        assert_eq!((read, read.offset_in(here), read.offset_in(there)), (id, Some(77), None));
+        assert_eq!(EventId::parse("delivery 7"), None);
+        assert_eq!(EventId::parse(&Uuid::new_v4().simple().to_string()), None);
     }
 
     #[test]

@@ -3,10 +3,13 @@
 
 pub mod contract;
 mod files;
+pub mod http;
+mod interpreters;
 mod program;
 mod project;
 pub mod services;
 
 pub use files::{file_events, journal_bodies, sql_events};
+pub use interpreters::python;
 pub use program::{Answer, Exit, Program};
 pub use project::Project;

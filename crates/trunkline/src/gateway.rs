@@ -21,6 +21,7 @@ use trunkline_journal::{Journal, OpenError, Unavailable};
 use crate::config::{BrokerPlan, Plan};
 use crate::conversation::{Answering, Conversations, Turns};
 use crate::server::{self, Context, Listener, RequestLatency};
+use crate::sources::{self, Running};
 
 /// The name of the subscription that answers messages.
 const ASSISTANT: &str = "assistant";
@@ -32,9 +33,10 @@ pub struct Gateway {
     journal: Journal,
     directory: PathBuf,
     deliveries: Arc<Vec<Delivery>>,
+    sources: Arc<Vec<Running>>,
     server: JoinHandle<()>,
     grace: Duration,
-    /// Stops accepting requests.
+    /// Stops accepting requests and reading sources.
     stop_serving: CancellationToken,
     shutdown: Shutdown,
 }
@@ -83,7 +85,7 @@ pub enum Stopped {
 impl Gateway {
     /// Opens the journal, starts the subscriptions, and listens.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        let Plan { server, journal, assistant, brokers, channels, api, session_expiration, .. } = plan;
+        let Plan { server, journal, assistant, brokers, channels, api, session_expiration, sources, .. } = plan;
         let listen_error = |source| StartError::Listen { interface: server.interface.clone(), port: server.port, source };
         let listener = Listener::bind(&server).await.map_err(listen_error)?;
         let address = listener.address().map_err(listen_error)?;
@@ -120,10 +122,15 @@ impl Gateway {
         let control = Control::new(address);
         control.write(&directory)?;
         let stop_serving = CancellationToken::new();
+        let source_metrics = sources::Metrics::default();
+        source_metrics.register(&mut registry);
+        let sources = sources.into_iter().map(|plan| sources::start(plan, &journal, &source_metrics, stop_serving.clone()));
+        let sources: Arc<Vec<_>> = Arc::new(sources.collect());
         let context = Arc::new(Context {
             journal: journal.clone(),
             conversations: Arc::new(conversations),
             deliveries: Arc::clone(&deliveries),
+            sources: Arc::clone(&sources),
             api,
             control_token: Secret::new(control.token),
             bodies: Bodies::new(server.body),
@@ -133,7 +140,17 @@ impl Gateway {
         let routes = server::routes(&context, &channels);
         let latency = RequestLatency::register(&context.registry);
         let server_task = tokio::spawn(listener.serve(routes, latency, stop_serving.clone()));
-        Ok(Self { address, journal, directory, deliveries, server: server_task, grace: server.grace, stop_serving, shutdown })
+        Ok(Self {
+            address,
+            journal,
+            directory,
+            deliveries,
+            sources,
+            server: server_task,
+            grace: server.grace,
+            stop_serving,
+            shutdown,
+        })
     }
 
     /// Where it listens.
@@ -146,13 +163,16 @@ impl Gateway {
         &self.journal
     }
 
-    /// Stops: no new requests, those under way are answered, the subscriptions finish what they have begun, the journal is
+    /// Stops: no new requests and no more from sources, what is under way is answered and settled, the subscriptions finish what they have begun, the journal is
     /// closed. When `force` resolves, or the time of grace is over, it ends at once; what is acknowledged is safe all the same.
     pub async fn stop(self, force: impl Future<Output = ()>) -> Stopped {
-        let Self { journal, directory, deliveries, server, grace, stop_serving, shutdown, .. } = self;
+        let Self { journal, directory, deliveries, sources, server, grace, stop_serving, shutdown, .. } = self;
         stop_serving.cancel();
         let drained = async {
             let _ = server.await;
+            for source in sources.iter() {
+                source.ended().await;
+            }
             shutdown.drain.cancel();
             for delivery in deliveries.iter() {
                 delivery.ended().await;

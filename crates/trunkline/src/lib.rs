@@ -9,9 +9,10 @@ mod config;
 mod conversation;
 mod gateway;
 mod server;
+mod sources;
 
 pub use cli::{main, main_with};
-pub use config::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Overrides, Plan, Project, ServerPlan};
+pub use config::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Overrides, Plan, Project, ServerPlan, SourcePlan};
 pub use gateway::{Gateway, StartError, Stopped};
 use trunkline_brokers::Brokers;
 

@@ -12,11 +12,15 @@
 //! a crash before the event is recorded as a dead letter brings it again. A database that is locked, full or missing means "try again". A table `events` of
 //! another shape, such as that of Rasa's SQL tracker store, is never written to.
 
-mod broker;
-mod database;
-mod schema;
+mod dialect;
+mod options;
+mod place;
+mod server;
 mod settings;
+mod sqlite;
+mod tracker_store;
+mod url;
 
-pub use broker::SqlBroker;
-pub use database::Location;
 pub use settings::sql_from_section;
+pub use sqlite::{Location, SqlBroker};
+pub use tracker_store::{Conversation, SqlTrackerStore, StoredEvent};

@@ -4,6 +4,9 @@
 
 mod common;
 mod contract;
+mod exec;
+mod exec_examples;
+mod exec_python;
 mod file;
 mod file_crashes;
 mod file_errors;

@@ -94,13 +94,20 @@ impl Document {
 
     /// The raw text of the member `key`, a name in plain ASCII.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let is_key = |quoted: &str| quoted.strip_prefix('"').and_then(|name| name.strip_suffix('"')) == Some(key);
-        self.members().find_map(|(quoted, value)| is_key(quoted).then_some(value))
+        self.members().find_map(|(quoted, value)| is_key(quoted, key).then_some(value))
     }
 
     /// The string that the member `key` holds; `None` when it is absent or not a string.
     pub fn get_str(&self, key: &str) -> Option<Cow<'_, str>> {
         unquote(self.get(key)?)
+    }
+
+    /// The whole text with `raw`, which is JSON, in place of the value of the member `key`, a name in plain ASCII; everything else
+    /// stays byte for byte. `None` when there is no such member.
+    pub fn with(&self, key: &str, raw: &str) -> Option<String> {
+        let Root::Object(members) = &self.root else { return None };
+        let value = &members.iter().find(|member| is_key(self.part(&member.key), key))?.value;
+        Some([self.part(&(0..value.start)), raw, self.part(&(value.end..self.text.len()))].concat())
     }
 
     /// The elements of the outermost array, as raw texts; `None` when it is no array.
@@ -112,4 +119,9 @@ impl Document {
     fn part(&self, range: &Range<usize>) -> &str {
         self.text.get(range.clone()).expect("the ranges lie within the text, which is ASCII")
     }
+}
+
+/// Whether the raw text of a key is the name `key`.
+fn is_key(quoted: &str, key: &str) -> bool {
+    quoted.strip_prefix('"').and_then(|name| name.strip_suffix('"')) == Some(key)
 }

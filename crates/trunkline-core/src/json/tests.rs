@@ -89,6 +89,15 @@ fn members_are_found_and_the_last_of_a_repeated_key_counts() {
 }
 
 #[test]
+fn one_member_is_changed_and_nothing_else() {
+    let document = lay_out(br#"{"t":1.50,"x":{"t":1},"t":2.0 ,"z":"\u00e9"}"#, Layout::Dumps).unwrap();
+    assert_eq!(document.with("t", "7").as_deref(), Some(r#"{"t": 1.50, "x": {"t": 1}, "t": 7, "z": "\u00e9"}"#));
+    assert_eq!(document.with("z", "null").as_deref(), Some(r#"{"t": 1.50, "x": {"t": 1}, "t": 2.0, "z": null}"#));
+    assert_eq!(document.with("u", "7"), None);
+    assert_eq!(lay_out(b"[1]", Layout::Dumps).unwrap().with("t", "7"), None);
+}
+
+#[test]
 fn elements_are_found() {
     let document = lay_out(b"[1, {\"a\":2} ,\"z\"]", Layout::Dumps).unwrap();
     assert_eq!(document.elements().unwrap().collect::<Vec<_>>(), ["1", "{\"a\": 2}", "\"z\""]);

@@ -6,7 +6,7 @@ use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, UnknownKind};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
-use super::BrokerPlan;
+use super::{BrokerPlan, SourcePlan, sources};
 
 /// Sections of Rasa's file that say nothing to us.
 const RASAS_OWN: [&str; 7] = ["tracker_store", "action_endpoint", "nlg", "lock_store", "models", "model", "nlu"];
@@ -27,11 +27,40 @@ pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -
     plans
 }
 
-fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<BrokerPlan> {
-    // `store_type` is another name for `type` and wins, as in Rasa.
+/// The source that reads what the broker `name` publishes; the error has the names there are.
+pub(super) fn source_of_broker(
+    root: &Section<'_>,
+    directory: &Path,
+    brokers: &Brokers,
+    name: &str,
+) -> Result<Option<SourcePlan>, Vec<String>> {
+    // The rest of the file is nobody's concern here, nor is what only publishing needs.
+    root.entries();
+    let (mut names, mut found) = (Vec::new(), None);
+    root.sections("event_broker", |section| {
+        let (key, kind) = kind(section);
+        let kinds_own = brokers.find(&kind).map_or(kind.as_str(), |spec| spec.kind);
+        let its_name = section.string("name").unwrap_or_else(|| kinds_own.to_owned());
+        section.entries();
+        if its_name == name {
+            found = Some(sources::readable(section, key, &kind, brokers).and_then(|spec| {
+                Some(SourcePlan { name: its_name.clone(), kind: spec.kind, source: spec.source?(section, directory)? })
+            }));
+        }
+        names.push(its_name);
+    });
+    found.ok_or(names)
+}
+
+/// What stands under `type`, and the key where it stands. `store_type` is another name for it and wins, as in Rasa.
+fn kind(section: &Section<'_>) -> (&'static str, String) {
     let (kind, alias) = (section.string("type"), section.string("store_type"));
     let key = if alias.is_some() { "store_type" } else { "type" };
-    let kind = alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned());
+    (key, alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned()))
+}
+
+fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<BrokerPlan> {
+    let (key, kind) = kind(section);
     let spec = match brokers.find(&kind) {
         Ok(spec) => spec,
         Err(error @ UnknownKind::Word { .. }) => {

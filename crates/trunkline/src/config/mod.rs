@@ -7,6 +7,7 @@ mod credentials;
 mod endpoints;
 mod project;
 mod settings;
+mod sources;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,10 +18,11 @@ use axum::http::HeaderValue;
 use trunkline_assistants::Plan as AssistantPlan;
 use trunkline_channels::{BodyLimits, InputChannel};
 use trunkline_config::Secret;
-use trunkline_core::Broker;
+use trunkline_core::{Broker, Source};
 use trunkline_delivery::Subscription;
 
 pub use project::{Overrides, Project};
+pub(crate) use sources::find_readable;
 
 /// What the gateway runs on.
 pub struct Plan {
@@ -40,6 +42,8 @@ pub struct Plan {
     pub brokers: Vec<BrokerPlan>,
     /// Where people write.
     pub channels: Vec<Box<dyn InputChannel>>,
+    /// Where tracker events are read from, beside what comes over HTTP.
+    pub sources: Vec<SourcePlan>,
 }
 
 impl fmt::Debug for Plan {
@@ -114,5 +118,22 @@ pub struct BrokerPlan {
 impl fmt::Debug for BrokerPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerPlan").field("kind", &self.kind).field("subscription", &self.subscription).finish_non_exhaustive()
+    }
+}
+
+/// One source.
+#[derive(Clone)]
+pub struct SourcePlan {
+    /// Its name: given, or its type. What was read is remembered under it.
+    pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// The source.
+    pub source: Arc<dyn Source>,
+}
+
+impl fmt::Debug for SourcePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourcePlan").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

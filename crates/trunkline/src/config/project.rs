@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use trunkline_brokers::Brokers;
 use trunkline_config::{Diagnostic, Diagnostics, Document, Secret, Severity, UnknownKeys};
 
-use super::{Plan, credentials, endpoints, settings};
+use super::{Plan, SourcePlan, credentials, endpoints, settings};
 
 /// What the command line says; it wins over `trunkline.yml`.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,25 @@ impl Project {
         Some(Plan { directory: self.directory.clone(), brokers, channels, ..settings? })
     }
 
+    /// The source that reads what the broker `name` of `endpoints.yml` publishes. Every problem goes to `diagnostics`.
+    pub(crate) fn source_of_broker(&self, name: &str, diagnostics: &Diagnostics) -> Option<SourcePlan> {
+        let file = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics);
+        let found = file.map(|document| {
+            document.read(UnknownKeys::Warn, diagnostics, |root| {
+                endpoints::source_of_broker(root, &self.directory, &self.brokers, name)
+            })
+        });
+        match found.unwrap_or_else(|| Err(Vec::new())) {
+            Ok(source) => source.filter(|_| !diagnostics.has_errors()),
+            Err(names) => {
+                let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let message = format!("there is no broker `{name}`; there are: {there}");
+                diagnostics.push(Diagnostic::new(Severity::Error, "endpoints.yml", message));
+                None
+            }
+        }
+    }
+
     fn brokers(&self, diagnostics: &Diagnostics) -> Vec<super::BrokerPlan> {
         let Some(document) = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics) else {
             return Vec::new();
@@ -87,7 +106,8 @@ impl Project {
             }
         };
         let document = Document::parse(&shown(&path), &text, &variable, diagnostics)?;
-        document.read(UnknownKeys::Refuse, diagnostics, |root| settings::plan(root, &self.directory, &self.overrides))
+        document
+            .read(UnknownKeys::Refuse, diagnostics, |root| settings::plan(root, &self.directory, &self.overrides, &self.brokers))
     }
 
     /// One of Rasa's files. As there, a file that was named and is not there gets a warning, and the one in the project is

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use trunkline_brokers::Brokers;
 use trunkline_channels::BodyLimits;
 use trunkline_config::{Secret, Section, TimeUnit};
 use trunkline_journal::{Options, Retention};
 
-use super::{ApiPlan, JournalPlan, JwtPlan, Overrides, Plan, ServerPlan};
+use super::{ApiPlan, JournalPlan, JwtPlan, Overrides, Plan, ServerPlan, sources};
 
 const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("HS256", Algorithm::HS256),
@@ -23,12 +24,13 @@ const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("ES384", Algorithm::ES384),
 ];
 
-pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides) -> Option<Plan> {
+pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides, brokers: &Brokers) -> Option<Plan> {
     let server = root.section_or_empty("server", |section| server(section, overrides));
     let api = root.section_or_empty("api", |section| api(section, overrides));
     let journal = root.section_or_empty("journal", |section| journal(section, directory));
     let assistant = root.section_or_empty("assistant", trunkline_assistants::from_section);
     let session_expiration = root.duration("session_expiration_time", TimeUnit::Minutes);
+    let sources = sources::sources(root, directory, brokers);
     Some(Plan {
         directory: directory.to_owned(),
         server,
@@ -38,6 +40,7 @@ pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides) 
         session_expiration: session_expiration.unwrap_or(Duration::from_hours(1)),
         brokers: Vec::new(),
         channels: Vec::new(),
+        sources,
     })
 }
 

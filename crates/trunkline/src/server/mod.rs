@@ -28,6 +28,7 @@ pub(crate) use metrics::RequestLatency;
 
 use crate::config::ApiPlan;
 use crate::conversation::Conversations;
+use crate::sources::Running;
 
 /// What the routes work with, in one piece, because every request takes a copy.
 pub(crate) type Shared = Arc<Context>;
@@ -36,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) journal: Journal,
     pub(crate) conversations: Arc<Conversations>,
     pub(crate) deliveries: Arc<Vec<Delivery>>,
+    pub(crate) sources: Arc<Vec<Running>>,
     pub(crate) api: ApiPlan,
     /// Lets the commands of the same user on the same machine in.
     pub(crate) control_token: Secret,

@@ -12,6 +12,7 @@ use trunkline_delivery::Delivery;
 use trunkline_journal::Status;
 
 use super::Shared;
+use crate::sources::Running;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/status/live", get(live)).route("/status/ready", get(ready)).route("/metrics", get(metrics))
@@ -24,6 +25,8 @@ async fn live() -> Response {
 /// 200 while messages are taken, 503 with the reason while they are not.
 async fn ready(State(context): State<Shared>) -> Response {
     let subscriptions: Vec<Value> = context.deliveries.iter().map(super::admin::subscription).collect();
+    // A source that is down keeps nobody from writing: it is reported, and no more.
+    let sources: Vec<Value> = context.sources.iter().map(Running::report).collect();
     let reason = match context.journal.status() {
         _ if context.draining.is_cancelled() => Some("the gateway is stopping".to_owned()),
         _ if context.deliveries.iter().any(Delivery::has_ended) => {
@@ -33,9 +36,9 @@ async fn ready(State(context): State<Shared>) -> Response {
         Status::Unavailable(reason) => Some(reason),
     };
     match reason {
-        None => json_response(StatusCode::OK, &json!({"status": "ready", "subscriptions": subscriptions})),
+        None => json_response(StatusCode::OK, &json!({"status": "ready", "subscriptions": subscriptions, "sources": sources})),
         Some(reason) => {
-            let body = json!({"status": "unavailable", "reason": reason, "subscriptions": subscriptions});
+            let body = json!({"status": "unavailable", "reason": reason, "subscriptions": subscriptions, "sources": sources});
             json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
         }
     }

@@ -12,7 +12,7 @@ use super::schema;
 use crate::paths::{Identity, missing_directory};
 
 /// How long a call waits for another writer. Short, because the delivery tries again and meanwhile the call holds a thread.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a SQLite database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl fmt::Display for Location {
 
 impl Location {
     /// What went wrong, for a person.
-    pub(super) fn explain(&self, error: &rusqlite::Error) -> String {
+    pub(in crate::sql) fn explain(&self, error: &rusqlite::Error) -> String {
         match (error.sqlite_error_code(), self) {
             (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
                 format!("the database `{self}` is locked by another process")

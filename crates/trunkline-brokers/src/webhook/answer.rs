@@ -1,0 +1,109 @@
+//! From what came back to an outcome.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use tracing::warn;
+use trunkline_config::Secret;
+use trunkline_core::Outcome;
+use trunkline_http::{Answer, Failure, StatusCode, excerpt, retry_after};
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Delivered,
+    /// Not this event, or one of these events.
+    Refused(String),
+    /// No events any more.
+    Gone(String),
+    /// Not now. It may be for these events only.
+    Failed(Outcome),
+    /// Not now, whatever the events.
+    Unavailable(Outcome),
+}
+
+impl Verdict {
+    pub(super) fn into_outcome(self) -> Outcome {
+        match self {
+            Self::Delivered => Outcome::Delivered,
+            Self::Refused(reason) | Self::Gone(reason) => Outcome::Reject { reason },
+            Self::Failed(outcome) | Self::Unavailable(outcome) => outcome,
+        }
+    }
+}
+
+/// Judges what comes from one receiver.
+#[derive(Debug)]
+pub(super) struct Judge {
+    /// Who answers, for a person; without secrets.
+    receiver: String,
+    secrets: Vec<Secret>,
+    gone_was_told: AtomicBool,
+}
+
+impl Judge {
+    pub(super) fn new(receiver: String, secrets: Vec<Secret>) -> Self {
+        Self { receiver, secrets, gone_was_told: AtomicBool::new(false) }
+    }
+
+    /// A sentence about the receiver.
+    pub(super) fn says(&self, what: impl std::fmt::Display) -> String {
+        format!("the webhook {}: {what}", self.receiver)
+    }
+
+    pub(super) fn judge(&self, result: Result<Answer, Failure>) -> Verdict {
+        let answer = match result {
+            Ok(answer) if answer.status.is_success() => return Verdict::Delivered,
+            Ok(answer) => answer,
+            Err(failure) => return Verdict::Unavailable(Outcome::retry(self.says(failure))),
+        };
+        let reason = self.says(self.describe(&answer));
+        let after = answer.header("retry-after").and_then(|value| retry_after(value, SystemTime::now()));
+        match answer.status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Verdict::Refused(reason)
+            }
+            StatusCode::GONE => {
+                if !self.gone_was_told.swap(true, Ordering::Relaxed) {
+                    warn!(receiver = self.receiver, "Receiver wants no more events; they become dead letters");
+                }
+                Verdict::Gone(reason)
+            }
+            // These may have to do with the one event; all others would happen to every event.
+            StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::INTERNAL_SERVER_ERROR => {
+                Verdict::Failed(Outcome::Retry { after, reason })
+            }
+            _ => Verdict::Unavailable(Outcome::Retry { after, reason }),
+        }
+    }
+
+    fn describe(&self, answer: &Answer) -> String {
+        let status = answer.status;
+        let said = match answer.body.as_ref() {
+            [] => String::new(),
+            body => format!(", saying {}", self.excerpt(body)),
+        };
+        let hint = match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "; it does not accept this event",
+            StatusCode::PAYLOAD_TOO_LARGE => "; this event is too large for it",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "; it does not let us in: correct `headers`, `basic_auth`, `token` or `secret`"
+            }
+            StatusCode::NOT_FOUND => "; nothing is there: correct `url`",
+            StatusCode::METHOD_NOT_ALLOWED => "; it takes no POST there: correct `url`",
+            StatusCode::GONE => "; it wants no more events: take this broker out, or replay the dead letters when it is back",
+            _ => "",
+        };
+        let place = answer.header("location").filter(|_| status.is_redirection());
+        let redirect = place.map_or_else(String::new, |place| {
+            // A query may repeat what is secret in ours.
+            let place = self.excerpt(place.split(['?', '#']).next().unwrap_or_default().as_bytes());
+            format!(", pointing to {place}; redirects are not followed: if it is right, write that address as `url`")
+        });
+        format!("it answered {status}{redirect}{said}{hint}")
+    }
+
+    fn excerpt(&self, text: &[u8]) -> String {
+        excerpt(text, self.secrets.iter().map(Secret::expose))
+    }
+}

@@ -1,0 +1,237 @@
+//! The adapter: who is asked when, and what becomes of each event.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use trunkline_core::{Batch, Broker, Clock, Event, Outcome};
+use trunkline_http::{Allow, Client, Failure, Network, Resolve, StatusCode};
+
+use super::answer::{Judge, Verdict};
+use super::{Content, MOST_BATCH, Plan};
+
+/// No request begins later than this after the start of a call, so that a call of many slow requests ends before the delivery
+/// gives it up, which would make all of it come again.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// How long a request for readiness may take.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const AFTER_ANOTHER: &str = "not tried, because an event of the same conversation before it was not delivered";
+
+/// Posts events to an address. See the [module](crate::webhook) for what it promises.
+pub struct WebhookBroker {
+    plan: Plan,
+    judge: Judge,
+    resolver: Option<Arc<dyn Resolve>>,
+    /// Made at the first call, because certificates are read from files.
+    client: Mutex<Option<Client>>,
+    clock: Clock,
+}
+
+impl WebhookBroker {
+    /// A broker that posts to the receiver of `plan`. Nothing is connected before the first call.
+    pub fn new(plan: Plan) -> Self {
+        let judge = Judge::new(plan.receiver(), plan.secrets.clone());
+        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system() }
+    }
+
+    /// The same, with names looked up by `resolver`.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver: Some(resolver), ..self }
+    }
+
+    async fn client(&self) -> Result<Client, String> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let (allow, tls, resolver) = (allow(&self.plan), self.plan.tls.clone(), self.resolver.clone());
+        let make = move || match resolver {
+            None => Client::new(allow, &tls),
+            Some(resolver) => Client::with_resolver(allow, &tls, resolver),
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
+        let made = made.map_err(|why| self.judge.says(why))?;
+        Ok(client.insert(made).clone())
+    }
+
+    /// After a failed connection certificates are read again: perhaps they have been renewed.
+    async fn forget_client(&self) {
+        if self.plan.url.scheme() == "https" {
+            *self.client.lock().await = None;
+        }
+    }
+}
+
+/// The operator wrote the URL: private networks are fine, and so is the very address that it names.
+fn allow(plan: &Plan) -> Allow {
+    let allow = Allow::private();
+    let host = plan.url.host_str().unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(address) => allow.with(Network::single(address)),
+        Err(_) => allow,
+    }
+}
+
+#[async_trait]
+impl Broker for WebhookBroker {
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+        let count = batch.events.len();
+        let client = match self.client().await {
+            Ok(client) => client,
+            Err(reason) => return Outcome::retry(reason).all(count),
+        };
+        let call = Call { broker: self, client, batch, stop: OnceLock::new(), end: Instant::now() + BUDGET };
+        match self.plan.content {
+            Content::Single => call.one_by_one().await,
+            Content::Batch => call.in_batches().await,
+        }
+    }
+
+    /// Whether something speaks HTTP there and lets us in, by a request without an effect (`OPTIONS`). That it answers is
+    /// enough: few receivers know the method, and only an event shows whether events are taken.
+    async fn is_ready(&self) -> Result<(), String> {
+        let client = self.client().await?;
+        let result = client.send(self.plan.probe(READY_TIMEOUT)).await;
+        let is_fine = result.as_ref().is_ok_and(|answer| {
+            !matches!(
+                answer.status,
+                StatusCode::UNAUTHORIZED
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            )
+        });
+        if is_fine {
+            return Ok(());
+        }
+        if let Err(Failure::NoConnection(_)) = result {
+            self.forget_client().await;
+        }
+        match self.judge.judge(result) {
+            Verdict::Failed(Outcome::Retry { reason, .. }) | Verdict::Unavailable(Outcome::Retry { reason, .. }) => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    async fn close(&self) {
+        *self.client.lock().await = None;
+    }
+}
+
+impl std::fmt::Debug for WebhookBroker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookBroker").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// One call of `publish`.
+struct Call<'c> {
+    broker: &'c WebhookBroker,
+    client: Client,
+    batch: &'c Batch,
+    /// Why nothing more is tried in this call.
+    stop: OnceLock<Outcome>,
+    end: Instant,
+}
+
+impl Call<'_> {
+    /// A request for each event: those of a conversation one after the other, conversations side by side.
+    async fn one_by_one(&self) -> Vec<Outcome> {
+        let requests = by_conversation(&self.batch.events).into_iter().map(|indices| self.conversation(indices));
+        let mut running = stream::iter(requests).buffer_unordered(self.broker.plan.concurrency);
+        let mut outcomes = Outcome::retry("").all(self.batch.events.len());
+        while let Some(settled) = running.next().await {
+            for (index, outcome) in settled {
+                outcomes[index] = outcome;
+            }
+        }
+        outcomes
+    }
+
+    /// Sends the events of one conversation until one is not delivered.
+    async fn conversation(&self, indices: Vec<usize>) -> Vec<(usize, Outcome)> {
+        let mut settled = Vec::with_capacity(indices.len());
+        let mut is_held = false;
+        for index in indices {
+            let outcome = if is_held { Outcome::retry(AFTER_ANOTHER) } else { self.send(&[index]).await.into_outcome() };
+            is_held |= outcome != Outcome::Delivered;
+            settled.push((index, outcome));
+        }
+        settled
+    }
+
+    /// Requests with as many events as possible. One that is refused is cut in halves, until the event is found that it was
+    /// refused for; the rest of its conversation is left for another call.
+    async fn in_batches(&self) -> Vec<Outcome> {
+        let events = &self.batch.events;
+        let mut outcomes = Outcome::retry(AFTER_ANOTHER).all(events.len());
+        let mut held: Vec<&str> = Vec::new();
+        let indices: Vec<usize> = (0..events.len()).collect();
+        // The next to send is the last.
+        let mut todo: Vec<Vec<usize>> = indices.chunks(MOST_BATCH).rev().map(<[usize]>::to_vec).collect();
+        while let Some(mut indices) = todo.pop() {
+            indices.retain(|&index| !held.contains(&events[index].conversation.as_str()));
+            if indices.is_empty() {
+                continue;
+            }
+            let verdict = self.send(&indices).await;
+            if matches!(verdict, Verdict::Refused(_)) && indices.len() > 1 {
+                let second = indices.split_off(indices.len() / 2);
+                todo.extend([second, indices]);
+                continue;
+            }
+            let outcome = verdict.into_outcome();
+            for index in indices {
+                if outcome != Outcome::Delivered {
+                    held.push(&events[index].conversation);
+                }
+                outcomes[index] = outcome.clone();
+            }
+        }
+        outcomes
+    }
+
+    /// Sends the events at `indices` in one request, unless something stopped the call.
+    async fn send(&self, indices: &[usize]) -> Verdict {
+        if Instant::now() >= self.end {
+            let reason = self.broker.judge.says("it is slow: there was no time for this event yet");
+            let _ = self.stop.set(Outcome::Retry { after: None, reason });
+        }
+        if let Some(stopped) = self.stop.get() {
+            return Verdict::Unavailable(stopped.clone());
+        }
+        let events: Vec<&Arc<Event>> = indices.iter().map(|&index| &self.batch.events[index]).collect();
+        let now = u64::try_from(self.broker.clock.now().0 / 1000).unwrap_or_default();
+        let result = self.client.send(self.broker.plan.request(&events, self.batch.export.as_deref(), now)).await;
+        if let Err(Failure::NoConnection(_)) = result {
+            self.broker.forget_client().await;
+        }
+        let verdict = self.broker.judge.judge(result);
+        if let Verdict::Unavailable(outcome) = &verdict {
+            let _ = self.stop.set(outcome.clone());
+        }
+        verdict
+    }
+}
+
+/// The indices of the events of each conversation, in order; conversations in the order of their first event.
+fn by_conversation(events: &[Arc<Event>]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for (index, event) in events.iter().enumerate() {
+        let group = *known.entry(event.conversation.as_str()).or_insert(groups.len());
+        if group == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[group].push(index);
+    }
+    groups
+}

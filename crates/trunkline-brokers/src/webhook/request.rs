@@ -1,0 +1,109 @@
+//! From events to a request.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+use trunkline_core::{EXPORT_HEADER, Event};
+use trunkline_http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use trunkline_http::sign::{self, Key};
+use trunkline_http::{HeaderMap, Method, Request};
+
+use super::Plan;
+
+/// The header with the ids of the events of a batch, in order, with commas between.
+pub const EVENT_IDS_HEADER: &str = "trunkline-event-ids";
+
+/// The most events in one request: their ids must fit into what servers take as a header, often 4 or 8 KiB.
+pub const MOST_BATCH: usize = 100;
+
+/// How much of an answer is read.
+const MOST_BODY: usize = 64 << 10;
+
+/// What the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The JSON object of one event.
+    Single,
+    /// A JSON list of events.
+    Batch,
+}
+
+/// How a request is signed.
+#[derive(Clone, Debug)]
+pub enum Signature {
+    /// Not at all.
+    None,
+    /// As Standard Webhooks, with every key.
+    Standard(Vec<Key>),
+    /// `X-Hub-Signature-256: sha256=…`, as GitHub.
+    HubSha256(Key),
+    /// `X-Hub-Signature: sha1=…`, as GitHub's older one.
+    HubSha1(Key),
+    /// `X-Hub-Signature: sha256=…`, as Oracle Digital Assistant.
+    Hub(Key),
+}
+
+impl Plan {
+    /// The request that carries `events` at the time `now`, in Unix seconds.
+    pub(super) fn request(&self, events: &[&Arc<Event>], export: Option<&str>, now: u64) -> Request<'_> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers.clone());
+        let mut set = |name: &'static str, value: &str| {
+            // Ids, digits, hexadecimal and base64 can stand in headers; an export id of somebody else's making may not.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        let ids = events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>().join(",");
+        let (id, body) = match (self.content, events) {
+            (Content::Single, [event]) => (ids, event.body.clone()),
+            _ => {
+                set(EVENT_IDS_HEADER, &ids);
+                (batch_id(&ids), list(events))
+            }
+        };
+        set(sign::ID_HEADER, &id);
+        if let Some(export) = export {
+            set(EXPORT_HEADER, export);
+        }
+        match &self.signature {
+            Signature::None => {}
+            Signature::Standard(keys) => {
+                set(sign::TIMESTAMP_HEADER, &now.to_string());
+                set(sign::SIGNATURE_HEADER, &sign::standard(keys, &id, now, &body));
+            }
+            Signature::HubSha256(key) => set(sign::HUB_256_HEADER, &sign::hub_sha256(key, &body)),
+            Signature::HubSha1(key) => set(sign::HUB_HEADER, &sign::hub_sha1(key, &body)),
+            Signature::Hub(key) => set(sign::HUB_HEADER, &sign::hub_sha256(key, &body)),
+        }
+        Request { method: Method::POST, url: &self.url, headers, body, timeout: self.timeout, most_body: MOST_BODY }
+    }
+
+    /// A request without an effect.
+    pub(super) fn probe(&self, timeout: std::time::Duration) -> Request<'_> {
+        let headers = self.headers.clone();
+        Request { method: Method::OPTIONS, url: &self.url, headers, body: Bytes::new(), timeout, most_body: MOST_BODY }
+    }
+}
+
+/// The same for the same events, and different for all others.
+fn batch_id(ids: &str) -> String {
+    let digest = Sha256::digest(ids);
+    digest.iter().take(16).fold("batch_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// The bodies as they are, as a list.
+fn list(events: &[&Arc<Event>]) -> Bytes {
+    let mut body = BytesMut::with_capacity(events.iter().map(|event| event.body.len() + 1).sum::<usize>() + 1);
+    body.put_u8(b'[');
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            body.put_u8(b',');
+        }
+        body.put_slice(&event.body);
+    }
+    body.put_u8(b']');
+    body.freeze()
+}

@@ -1,0 +1,26 @@
+//! HTTP to others: the one guarded client, and signatures of webhooks.
+//!
+//! Every request to an address that users supply goes through [`Client`]: addresses are checked when a connection is made
+//! ([`Allow`]), literal ones as well as those that names resolve to; redirects are not followed; proxies of the environment
+//! are not used; time and the size of an answer are bounded. What an answer means is the caller's business.
+//!
+//! [`sign`] makes and verifies the signatures that webhooks carry.
+
+mod allow;
+mod answer;
+mod client;
+mod failure;
+mod resolver;
+mod retry_after;
+pub mod sign;
+mod tls;
+
+pub use allow::{Allow, Network, NetworkError, Reach, Refused};
+pub use answer::{Answer, excerpt};
+pub use client::{CONNECT_TIMEOUT, Client, Request};
+pub use failure::Failure;
+pub use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::{Method, StatusCode, Url};
+pub use retry_after::{MOST_WAIT, retry_after};
+pub use tls::Tls;

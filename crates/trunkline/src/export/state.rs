@@ -1,0 +1,226 @@
+//! What an export has done, on disk, so that it can go on after anything.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use trunkline_core::Offset;
+
+/// The layout of the file.
+const VERSION: u32 = 1;
+
+/// An export: what was asked for, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    version: u32,
+    /// 32 hexadecimal digits.
+    pub(crate) id: String,
+    /// The name of the broker.
+    pub(crate) broker: String,
+    pub(crate) origin: Origin,
+    /// Which journal or tracker store it is.
+    pub(crate) place: String,
+    pub(crate) selection: Selection,
+    /// What is appended at this offset of the journal or behind it came after the export had begun. Absent for a tracker store.
+    pub(crate) end: Option<Offset>,
+    /// Everything before is dealt with.
+    pub(crate) position: Position,
+    /// What is confirmed at the position or behind it.
+    pub(crate) ahead: BTreeSet<Offset>,
+    /// How many events are confirmed.
+    pub(crate) events: u64,
+    /// How many events the broker refused for good.
+    pub(crate) rejected: u64,
+    /// How many records could not be read.
+    pub(crate) unreadable: u64,
+}
+
+/// Where the events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    Journal,
+    TrackerStore,
+}
+
+/// Which events are exported, and how they are changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Selection {
+    /// Only these conversations; `None` means all.
+    pub(crate) conversations: Option<Vec<String>>,
+    /// Only events of this time or later.
+    pub(crate) minimum: Option<Seconds>,
+    /// Only events before this time.
+    pub(crate) maximum: Option<Seconds>,
+    /// Added to the timestamps that are published, in seconds.
+    pub(crate) offset: i64,
+}
+
+/// A place among all events that could be exported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The conversation that is next; `None` while they are not read one after another.
+    pub(crate) conversation: Option<String>,
+    /// The next offset of the journal, or how many events of the conversation are dealt with.
+    pub(crate) next: u64,
+}
+
+/// Unix seconds, finite. Written as text, because a number in JSON may lose its last digit.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Seconds(pub(crate) f64);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+        seconds.map(Self).ok_or_else(|| "expected a number of Unix seconds, such as 1795248186.25".to_owned())
+    }
+}
+
+impl TryFrom<String> for Seconds {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Seconds> for String {
+    fn from(seconds: Seconds) -> Self {
+        seconds.0.to_string()
+    }
+}
+
+impl Selection {
+    /// Whether an event of this time is wanted.
+    pub(crate) fn wants_time(&self, time: f64) -> bool {
+        self.minimum.is_none_or(|minimum| time >= minimum.0) && self.maximum.is_none_or(|maximum| time < maximum.0)
+    }
+}
+
+impl State {
+    /// An export that is about to begin.
+    pub(crate) fn new(broker: &str, origin: Origin, place: String, selection: Selection) -> Self {
+        Self {
+            version: VERSION,
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            broker: broker.to_owned(),
+            origin,
+            place,
+            selection,
+            end: None,
+            position: Position::default(),
+            ahead: BTreeSet::new(),
+            events: 0,
+            rejected: 0,
+            unreadable: 0,
+        }
+    }
+}
+
+/// The files of the exports that are not finished: `exports/<id>.json` beside the journal.
+#[derive(Clone, Debug)]
+pub(crate) struct States {
+    directory: PathBuf,
+}
+
+impl States {
+    pub(crate) fn new(journal: &Path) -> Self {
+        Self { directory: journal.join("exports") }
+    }
+
+    /// The state of the export `id`.
+    pub(crate) fn load(&self, id: &str) -> Result<State, String> {
+        let path = self.path(id);
+        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let ids = self.ids();
+                let there = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+                format!("there is no unfinished export {id} in {}; there are: {there}", self.directory.display())
+            }
+            _ => format!("{}: {error}", path.display()),
+        })?;
+        let state: State = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        if state.version != VERSION || state.id != id {
+            return Err(format!("{} is not of this version of Trunkline, or of another export", path.display()));
+        }
+        Ok(state)
+    }
+
+    /// Writes the state, synced to disk: there is always either the former one or this one.
+    pub(crate) fn save(&self, state: &State) -> Result<(), String> {
+        let path = self.path(&state.id);
+        self.write(&path, state).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn write(&self, path: &Path, state: &State) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let next = path.with_extension("json.next");
+        let mut file = File::create(&next)?;
+        file.write_all(&serde_json::to_vec(state)?)?;
+        file.sync_all()?;
+        fs::rename(&next, path)?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes the state of an export that is finished.
+    pub(crate) fn remove(&self, id: &str) {
+        // One that stays is an export that has nothing left to do.
+        let _ = fs::remove_file(self.path(id));
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.json"))
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let mut ids: Vec<_> =
+            names.filter_map(|name| Some(name.to_str()?.strip_suffix(".json")?.to_owned())).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let states = States::new(directory.path());
+        let seconds = |text: &str| Some(text.parse().expect("seconds"));
+        let selection = Selection {
+            conversations: Some(vec!["ann".to_owned(), " b\"".to_owned()]),
+            minimum: seconds("1795248186.2937574"),
+            maximum: seconds("-0.1"),
+            offset: -5,
+        };
+        let mut state = State::new("kitchen", Origin::TrackerStore, "a place".to_owned(), selection);
+        state.position = Position { conversation: Some("ann".to_owned()), next: 7 };
+        state.ahead = [9, 12].into();
+        states.save(&state).expect("a write");
+        state.events = 3;
+        states.save(&state).expect("another write");
+        assert_eq!(states.load(&state.id), Ok(state.clone()));
+        let error = states.load("0").expect_err("no such export");
+        assert!(error.contains(&state.id), "{error}");
+        states.remove(&state.id);
+        assert!(states.load(&state.id).expect_err("gone").ends_with("there are: none"));
+    }
+
+    #[test]
+    fn times_are_finite_numbers_and_the_end_is_not_included() {
+        for text in ["", "now", "nan", "inf"] {
+            assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
+        let selection = Selection { minimum: Some(Seconds(1.0)), maximum: Some(Seconds(2.0)), ..Selection::default() };
+        assert_eq!([0.9, 1.0, 1.9, 2.0].map(|time| selection.wants_time(time)), [false, true, true, false]);
+    }
+}

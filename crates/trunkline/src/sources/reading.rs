@@ -1,0 +1,207 @@
+//! The task of a source: connect, receive, append, settle.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{EventId, NewEvent, Received, Source};
+use trunkline_delivery::Backoff;
+use trunkline_journal::{Append, Journal};
+
+use super::metrics::Counts;
+use super::rejected::{Rejected, RejectedFile};
+use super::{Metrics, Status};
+use crate::config::SourcePlan;
+
+/// The longest that settling may take.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Before an append, or a write of what is no event, is tried again.
+const AGAIN: Backoff = Backoff { initial: Duration::from_millis(200), most: Duration::from_secs(5) };
+
+pub(super) struct Reading {
+    name: String,
+    source: Arc<dyn Source>,
+    journal: Journal,
+    rejected: RejectedFile,
+    counts: Counts,
+    status: Arc<Status>,
+    stop: CancellationToken,
+    /// Whether it was said already that our own events come back.
+    echo_reported: AtomicBool,
+}
+
+/// It was told to stop.
+struct Stopped;
+
+impl Reading {
+    pub(super) fn new(
+        plan: SourcePlan,
+        journal: Journal,
+        metrics: &Metrics,
+        status: Arc<Status>,
+        stop: CancellationToken,
+    ) -> Self {
+        let SourcePlan { name, source, .. } = plan;
+        let (rejected, counts) = (RejectedFile::new(journal.directory(), &name), metrics.of(&name));
+        Self { name, source, journal, rejected, counts, status, stop, echo_reported: AtomicBool::new(false) }
+    }
+
+    /// Reads until it is told to stop, or the source has no more.
+    pub(super) async fn run(self) {
+        let (backoff, mut failures) = (Backoff::default(), 0);
+        loop {
+            let session = AssertUnwindSafe(self.session(&mut failures)).catch_unwind().await;
+            self.set_connected(false);
+            let Err(reason) = session.unwrap_or_else(|_| Err("the adapter panicked; this is a bug".to_owned())) else { break };
+            failures = failures.saturating_add(1);
+            let wait = backoff.wait(failures, fastrand::f64());
+            tracing::warn!(
+                source = self.name,
+                reason,
+                wait_seconds = wait.as_secs_f32(),
+                "Source cannot be read and is opened again"
+            );
+            self.status.set_problem(Some(reason));
+            if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Connects and reads as long as that goes well. Ends well only for good.
+    async fn session(&self, failures: &mut u32) -> Result<(), String> {
+        let Some(reader) = self.stop.run_until_cancelled(self.source.open()).await else { return Ok(()) };
+        let mut reader = reader?;
+        self.set_connected(true);
+        self.status.set_problem(None);
+        tracing::info!(source = self.name, place = self.source.place(), "Source is connected");
+        loop {
+            let Some(batch) = self.stop.run_until_cancelled(reader.receive()).await else { return Ok(()) };
+            let Some(batch) = batch? else {
+                tracing::info!(source = self.name, "Source has no more");
+                return Ok(());
+            };
+            self.counts.received.inc_by(batch.len() as u64);
+            self.status.received.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            let Ok(()) = self.record(&batch).await else { return Ok(()) };
+            let settled = timeout(SETTLE_TIMEOUT, reader.settle()).await;
+            settled.unwrap_or_else(|_| Err(format!("settling took more than {} s", SETTLE_TIMEOUT.as_secs())))?;
+            *failures = 0;
+        }
+    }
+
+    /// Makes what was received durable: events in the journal, in one commit; what is no event in its file.
+    async fn record(&self, batch: &[Received]) -> Result<(), Stopped> {
+        let (now, mut appends, mut rejected) = (self.journal.clock().seconds(), Vec::with_capacity(batch.len()), Vec::new());
+        for received in batch {
+            match event(received, now) {
+                Ok(_) if self.is_our_own(received).await => drop(self.counts.duplicates.inc()),
+                Ok(event) => {
+                    let identity = received.id.as_ref().map(|id| format!("source:{}:{id}", self.name));
+                    appends.push(Append { events: vec![event], identity });
+                }
+                Err(reason) => rejected.push((received, reason)),
+            }
+        }
+        if !rejected.is_empty() {
+            self.keep(&rejected).await?;
+        }
+        if !appends.is_empty() {
+            self.append(appends).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<(), Stopped> {
+        let mut failures = 0;
+        loop {
+            match self.journal.append_all(appends.clone()).await {
+                Ok(appended) => {
+                    let duplicates = appended.iter().filter(|appended| appended.duplicate).count() as u64;
+                    self.counts.duplicates.inc_by(duplicates);
+                    self.counts.appended.inc_by(appended.len() as u64 - duplicates);
+                    self.status.set_problem(None);
+                    return Ok(());
+                }
+                Err(error) => self.wait(&mut failures, error.to_string()).await?,
+            }
+        }
+    }
+
+    /// Keeps what is no event in its file.
+    async fn keep(&self, rejected: &[(&Received, String)]) -> Result<(), Stopped> {
+        let time = self.journal.clock().now();
+        let time = jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.0.to_string(), |time| format!("{time:.3}"));
+        let line = |(received, reason): &(&Received, String)| {
+            let Received { body, id, origin } = received;
+            let line = Rejected { time: time.clone(), origin, id: id.as_deref(), reason, body: body.as_ref().into() };
+            serde_json::to_string(&line).unwrap_or_default() + "\n"
+        };
+        let lines: Arc<str> = rejected.iter().map(line).collect::<String>().into();
+        let mut failures = 0;
+        loop {
+            let (file, lines) = (self.rejected.clone(), Arc::clone(&lines));
+            let added = tokio::task::spawn_blocking(move || file.add(&lines)).await.unwrap_or_else(|error| Err(error.into()));
+            match added {
+                Ok(deleted) => {
+                    self.counts.rejected.inc_by(rejected.len() as u64);
+                    let file = self.rejected.path().display();
+                    if let Some((Received { origin, .. }, reason)) = rejected.first() {
+                        tracing::error!(
+                            source = self.name, count = rejected.len(), origin, reason, %file,
+                            "Messages are no events and are kept in a file; the first of them is named here"
+                        );
+                    }
+                    if deleted {
+                        tracing::error!(source = self.name, %file, "The file of what is no event was full, and the older half is deleted");
+                    }
+                    return Ok(());
+                }
+                Err(error) => self.wait(&mut failures, format!("{}: {error}", self.rejected.path().display())).await?,
+            }
+        }
+    }
+
+    /// Waits before something is tried again; nothing is settled in the meantime, and nothing more is read.
+    async fn wait(&self, failures: &mut u32, reason: String) -> Result<(), Stopped> {
+        *failures += 1;
+        if *failures == 1 {
+            tracing::warn!(source = self.name, reason, "What a source gave cannot be recorded now and waits");
+        }
+        self.status.set_problem(Some(reason));
+        let wait = AGAIN.wait(*failures, fastrand::f64());
+        self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.ok_or(Stopped)
+    }
+
+    /// Whether it is an event that this gateway published itself. To append it would make a circle without an end.
+    async fn is_our_own(&self, received: &Received) -> bool {
+        let id = received.id.as_deref().and_then(EventId::parse);
+        let Some((id, offset)) = id.and_then(|id| Some((id, id.offset_in(self.journal.id())?))) else { return false };
+        let is_ours = matches!(self.journal.event(offset).await, Ok(Some(event)) if event.id == id);
+        if is_ours && !self.echo_reported.swap(true, Ordering::Relaxed) {
+            let place = self.source.place();
+            tracing::warn!(
+                source = self.name, place, %id,
+                "Source gives what this gateway published itself, and that is left out; does a broker of endpoints.yml publish there?"
+            );
+        }
+        is_ours
+    }
+
+    fn set_connected(&self, connected: bool) {
+        self.status.connected.store(connected, Ordering::Relaxed);
+        self.counts.connected.set(u64::from(connected));
+    }
+}
+
+/// The event that was received, or why it is none.
+fn event(received: &Received, now: f64) -> Result<NewEvent, String> {
+    let document = json::lay_out_input(&received.body, Layout::Dumps).map_err(|error| format!("no JSON: {error}"))?;
+    NewEvent::from_document(&document, None, now).map_err(|error| error.to_string())
+}
