@@ -10,13 +10,15 @@ use super::{Error, Layout, MAX_INPUT_DEPTH};
 /// `input` in `layout`, and what it is. There is room to remember 128 levels.
 pub(super) fn scan(input: &str, layout: Layout, max_depth: u32) -> Result<(String, Root), Error> {
     let out = Vec::with_capacity(input.len() + input.len() / 8);
-    let mut scanner = Scanner { input: input.as_bytes(), at: 0, out, layout, max_depth };
+    let mut scanner = Scanner { text: input, input: input.as_bytes(), at: 0, out, layout, max_depth };
     let root = scanner.document()?;
     Ok((String::from_utf8(scanner.out).expect("the scanner writes ASCII only"), root))
 }
 
 /// Reads `input`, writes `out`; a bit per open container says whether it is an object.
 struct Scanner<'a> {
+    text: &'a str,
+    /// Its bytes.
     input: &'a [u8],
     at: usize,
     out: Vec<u8>,
@@ -188,8 +190,8 @@ impl Scanner<'_> {
                     write_char('/', self.layout, &mut self.out);
                 }
                 Some(_) => {
-                    let text = std::str::from_utf8(&self.input[self.at..]).expect("the input was checked to be UTF-8");
-                    let char = text.chars().next().expect("a byte was there");
+                    let rest = self.text.get(self.at..).expect("a character begins after a character");
+                    let char = rest.chars().next().expect("a byte was there");
                     self.at += char.len_utf8();
                     write_char(char, self.layout, &mut self.out);
                 }

@@ -120,6 +120,14 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn the_time_for_a_text_without_ascii_grows_with_its_length_only() {
+    // With a time that grows with its square this would not end.
+    let text = "日".repeat(2_000_000);
+    let laid = lay_out(format!("\"{text}\"").as_bytes(), Layout::Dumps).unwrap();
+    assert_eq!(unquote(laid.as_str()).unwrap(), text);
+}
+
 proptest! {
     #[test]
     fn laying_out_changes_no_value(value in any_json()) {
