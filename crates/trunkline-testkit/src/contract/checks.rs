@@ -37,14 +37,14 @@ pub async fn a_large_batch_arrives(subject: &dyn Subject) {
     once(subject, &events).await;
 }
 
-/// Whatever may be the id of a conversation, and texts up to 200,000 characters.
+/// Whatever may be the id of a conversation, and texts up to 100,000 characters.
 pub async fn awkward_conversations_and_long_texts_arrive(subject: &dyn Subject) {
     let mut journal = Journal::new();
     let (long, wide) = ("x".repeat(255), "é".repeat(255));
     let conversations =
         ["a/b", "a b", "#", "*", "..", "%2f", "'; --", "\"quoted\"", "{braced}", "tab\tline\nend", "\\", "😀", &long, &wide];
     let mut events = Vec::new();
-    for length in [1, 20, 200_000] {
+    for length in [1, 20, 100_000] {
         for (number, conversation) in conversations.into_iter().enumerate() {
             events.push(journal.said(conversation, &format!("{number} {}", "ä".repeat(if number == 0 { length } else { 3 }))));
         }
