@@ -209,8 +209,12 @@ mod tests {
         assert!(!answers(port));
         redis.start_again().await;
         assert!(answers(port) && answers(redis.port("redis-tls")) && redis.tls("ca.pem").exists());
+        let pid = std::fs::read_to_string(directory.join("redis/pid")).unwrap();
+        let process = Path::new("/proc").join(pid.split(' ').next().unwrap()).join("exe");
+        assert!(process.read_link().is_ok());
         drop(redis);
-        assert!(!answers(port) && !directory.exists());
+        // Its ports may already be somebody else's.
+        assert!(process.read_link().is_err() && !directory.exists());
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ mod checks;
 mod delivery;
 mod faults;
 mod journal;
+#[cfg(test)]
+mod tests;
 
 pub use arrived::Arrived;
 pub use checks::{

@@ -31,14 +31,14 @@ impl Database {
         Connection::open(self.path()).unwrap()
     }
 
-    async fn lock(&self) {
+    fn lock(&self) {
         let connection = self.connection();
         connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         *self.holder.lock().unwrap() = Some(connection);
     }
 
-    async fn unlock(&self) {
+    fn unlock(&self) {
         *self.holder.lock().unwrap() = None;
     }
 }
@@ -63,7 +63,7 @@ contract_tests!(Database::new());
 #[tokio::test]
 async fn a_database_that_others_lock_for_a_while() {
     let database = Database::new();
-    contract::outage(&database, database.lock(), database.unlock()).await;
+    contract::outage(&database, async { database.lock() }, async { database.unlock() }).await;
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn a_database_that_others_lock_under_load() {
     let database = Database::new();
     let again_and_again = async {
         for _ in 0..5 {
-            database.lock().await;
+            database.lock();
             tokio::task::yield_now().await;
-            database.unlock().await;
+            database.unlock();
         }
     };
     contract::fault_under_load(&database, again_and_again).await;
