@@ -98,7 +98,7 @@ impl Private {
     }
 
     /// As [`Private::start`], with variables in the environment of the script: `TRUNKLINE_SERVICES_CERTIFICATE` names the
-    /// certificate that the server shows, as `expired`.
+    /// certificate that the server shows, as `expired`; `TRUNKLINE_SERVICES_DISK` is needed for [`Private::fill_disk`].
     pub async fn with(server: &str, variables: &[(&str, &str)]) -> Self {
         let permit = RUNNING.acquire().await.unwrap();
         let directory = tempfile::Builder::new().prefix("trunkline-").tempdir().unwrap();
@@ -137,6 +137,26 @@ impl Private {
         self.run("resume").await;
     }
 
+    /// Writes its disk full. It must have been given one of its own with `TRUNKLINE_SERVICES_DISK`, as `300m`.
+    pub async fn fill_disk(&self) {
+        let file = self.filler();
+        let written =
+            tokio::task::spawn_blocking(move || std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(file)?));
+        let error = written.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    /// Frees what [`Private::fill_disk`] took.
+    pub async fn free_disk(&self) {
+        tokio::fs::remove_file(self.filler()).await.unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        let directory = self.directory.path().join(self.server);
+        assert!(self.variables.iter().any(|(key, _)| key == "TRUNKLINE_SERVICES_DISK"), "this would fill everybody's disk");
+        directory.join("filler")
+    }
+
     /// The port of a listener, by its name as in [`port`].
     pub fn port(&self, name: &str) -> u16 {
         self.base + offset(name)
@@ -171,10 +191,7 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        // The second ends what a crash of the server would leave, such as Erlang's port mapper.
-        for action in ["kill", "stop"] {
-            let _ = self.command(action).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        }
+        let _ = self.command("remove").stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
 
@@ -215,6 +232,16 @@ mod tests {
         drop(redis);
         // Its ports may already be somebody else's.
         assert!(process.read_link().is_err() && !directory.exists());
+    }
+
+    #[tokio::test]
+    async fn a_disk_of_its_own_is_filled_and_freed() {
+        let redis = Private::with("redis", &[("TRUNKLINE_SERVICES_DISK", "20m")]).await;
+        let file = redis.directory().join("redis/test");
+        redis.fill_disk().await;
+        assert!(std::fs::write(&file, "x").is_err());
+        redis.free_disk().await;
+        std::fs::write(&file, "x").unwrap();
     }
 
     #[tokio::test]

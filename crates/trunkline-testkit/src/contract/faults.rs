@@ -15,15 +15,6 @@ use super::journal::Journal;
 ///
 /// `down` and `up` may kill and start a server, or stop its processes and let them go on.
 pub async fn outage(subject: &dyn Subject, down: impl Future<Output = ()>, up: impl Future<Output = ()>) {
-    interrupted(subject, down, up, true).await;
-}
-
-/// The receiver can take nothing for a while, as with a full disk, though it may still say that it is well.
-pub async fn full(subject: &dyn Subject, fill: impl Future<Output = ()>, empty: impl Future<Output = ()>) {
-    interrupted(subject, fill, empty, false).await;
-}
-
-async fn interrupted(subject: &dyn Subject, down: impl Future<Output = ()>, up: impl Future<Output = ()>, is_down: bool) {
     let mut journal = Journal::new();
     let events = journal.real();
     let mut delivery = Delivery::new(subject, &journal);
@@ -31,19 +22,46 @@ async fn interrupted(subject: &dyn Subject, down: impl Future<Output = ()>, up: 
     delivery.finish(30).await;
     delivery.owe(&events[100..]);
     down.await;
-    if is_down {
-        let reason = timeout(LIMIT, delivery.broker().is_ready()).await.expect("is_ready hangs").unwrap_err();
-        assert!(!reason.trim().is_empty(), "a reason is a sentence");
-    }
+    let reason = timeout(LIMIT, delivery.broker().is_ready()).await.expect("is_ready hangs").unwrap_err();
+    assert!(!reason.trim().is_empty(), "a reason is a sentence");
     for _ in 0..2 {
         for outcome in delivery.publish(50).await {
-            let Outcome::Retry { reason, .. } = outcome else { panic!("the receiver takes nothing now: {outcome:?}") };
+            let Outcome::Retry { reason, .. } = outcome else { panic!("nobody is there to take it: {outcome:?}") };
             assert!(!reason.trim().is_empty(), "a reason is a sentence");
         }
     }
     up.await;
     delivery.finish(50).await;
     assert_eq!(timeout(LIMIT, delivery.broker().is_ready()).await.expect("is_ready hangs"), Ok(()));
+    delivery.close().await;
+    after_a_fault(subject, &events).await;
+}
+
+/// The receiver has no room, as with a full disk, and gets some again. It may still say that it is well, and take a few.
+pub async fn full(subject: &dyn Subject, fill: impl Future<Output = ()>, free: impl Future<Output = ()>) {
+    const MOST: usize = 100_000;
+    let mut journal = Journal::new();
+    let mut events = journal.real();
+    let mut delivery = Delivery::new(subject, &journal);
+    delivery.owe(&events[..100]);
+    delivery.finish(30).await;
+    delivery.owe(&events[100..]);
+    fill.await;
+    loop {
+        let outcomes = delivery.publish(100).await;
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry { reason, .. } if !reason.trim().is_empty())) {
+            break;
+        }
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Delivered), "room is no property of an event: {outcomes:?}");
+        if delivery.owed() < 100 {
+            assert!(events.len() < MOST, "it is not full");
+            let more = journal.made(1000);
+            delivery.owe(&more);
+            events.extend(more);
+        }
+    }
+    free.await;
+    delivery.finish(100).await;
     delivery.close().await;
     after_a_fault(subject, &events).await;
 }
