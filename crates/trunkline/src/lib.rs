@@ -4,6 +4,7 @@
 //! brokers, in order, whatever dies in between. [`Project`] reads the files of a project into a [`Plan`], [`Gateway`] runs it, and
 //! [`main`] is the command line around both.
 
+pub mod broker;
 mod cli;
 mod config;
 mod conversation;
