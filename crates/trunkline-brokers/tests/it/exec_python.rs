@@ -56,7 +56,7 @@ impl Class {
 }
 
 /// What a real Rasa published, as the journal holds it.
-fn fixture() -> Vec<Arc<Event>> {
+pub(crate) fn fixture() -> Vec<Arc<Event>> {
     let journal = JournalId::random();
     let event = |(index, line): (usize, &str)| {
         let offset = index as u64 + 1;
@@ -75,14 +75,17 @@ fn fixture() -> Vec<Arc<Event>> {
     EVENTS.lines().enumerate().map(event).collect()
 }
 
-fn assert_arrived(lines: &str, events: &[Arc<Event>]) {
+pub(crate) fn assert_arrived(lines: &str, events: &[Arc<Event>]) {
     let mut arrived: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut expected: Vec<Value> = events.iter().map(|event| serde_json::from_slice(&event.body).unwrap()).collect();
     // The order inside each conversation is what is promised; the sort is stable.
     for list in [&mut arrived, &mut expected] {
         list.sort_by_key(|event| event["sender_id"].as_str().unwrap().to_owned());
     }
-    assert_eq!(arrived, expected);
+    assert_eq!(arrived.len(), expected.len());
+    for (found, expected) in arrived.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
 }
 
 #[tokio::test]
