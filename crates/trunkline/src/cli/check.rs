@@ -1,19 +1,27 @@
-//! `trunkline check`: what is wrong with the files of a project.
+//! `trunkline check`: what is wrong with the files of a project, and with what they lead to.
+
+use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
 
 use super::ProjectArgs;
+use super::connect::{Connection, connect};
 use super::output::{self, Failure, Outcome};
-use crate::config::Project;
+use crate::config::{Plan, Project};
 
-/// Exits with 1 when there is an error; warnings alone are 0.
+/// Exits with 1 when there is an error, or with --connect when something cannot be reached; warnings alone are 0.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     #[command(flatten)]
     project: ProjectArgs,
-    /// Print the problems as a JSON list.
+    /// When the files are in order, connect to every broker and every source, at most 15 seconds each, and say what is wrong with
+    /// them. Nothing is published; what a source gives meanwhile comes again. [default: connects nowhere]
+    #[arg(long)]
+    connect: bool,
+    /// Print the problems as a JSON list; with --connect as an object with `problems` and `connections`.
     #[arg(long)]
     json: bool,
 }
@@ -22,25 +30,49 @@ impl Check {
     pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         let diagnostics = Diagnostics::new();
         let plan = Project::new(&self.project.directory, self.project.overrides(), brokers.clone()).plan(&diagnostics);
+        let connections = match &plan {
+            Some(plan) if self.connect => connections(plan)?,
+            _ => Vec::new(),
+        };
         if self.json {
-            output::print_line(serde_json::to_string_pretty(&diagnostics.sorted())?)?;
+            let problems = json!(diagnostics.sorted());
+            let found = if self.connect { json!({"problems": problems, "connections": connections}) } else { problems };
+            output::print_line(serde_json::to_string_pretty(&found)?)?;
         } else {
             output::diagnostics(&diagnostics);
             if let Some(plan) = &plan {
-                let brokers: Vec<_> =
-                    plan.brokers.iter().map(|broker| format!("{} ({})", broker.subscription.name, broker.kind)).collect();
-                let channels: Vec<_> = plan.channels.iter().map(|channel| channel.name()).collect();
-                output::print_line(format!("brokers    {}", listed(&brokers)))?;
-                output::print_line(format!("channels   {}", listed(&channels)))?;
-                output::print_line(format!("assistant  {}", plan.assistant.assistant.name()))?;
-                output::print_line(format!("journal    {}", plan.journal.directory.display()))?;
+                output::print_lines(summary(plan))?;
             }
+            output::print_lines(connections.iter().map(Connection::line))?;
             output::print_line(output::counted(&diagnostics))?;
         }
-        Ok(if plan.is_some() { Outcome::Done } else { Outcome::Unsound })
+        Ok(if plan.is_some() && connections.iter().all(Connection::is_ok) { Outcome::Done } else { Outcome::Unsound })
     }
 }
 
-fn listed(names: &[impl AsRef<str>]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ") }
+fn connections(plan: &Plan) -> Result<Vec<Connection>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let connections = runtime.block_on(connect(plan));
+    // What hangs in a system call must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(connections)
+}
+
+/// What the files say, in short.
+fn summary(plan: &Plan) -> Vec<String> {
+    let brokers: Vec<_> = plan.brokers.iter().map(|broker| format!("{} ({})", broker.subscription.name, broker.kind)).collect();
+    let sources: Vec<_> = plan.sources.iter().map(|source| format!("{} ({})", source.name, source.kind)).collect();
+    let channels: Vec<_> = plan.channels.iter().map(|channel| channel.name().to_owned()).collect();
+    let mut lines = vec![format!("brokers    {}", listed(&brokers))];
+    if !sources.is_empty() {
+        lines.push(format!("sources    {}", listed(&sources)));
+    }
+    lines.push(format!("channels   {}", listed(&channels)));
+    lines.push(format!("assistant  {}", plan.assistant.assistant.name()));
+    lines.push(format!("journal    {}", plan.journal.directory.display()));
+    lines
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -69,6 +69,17 @@ pub(super) fn event_line(event: &Event) -> String {
     .to_owned()
 }
 
+/// A message that is no event: its number, where it stood, why it is none, and its beginning.
+pub(super) fn stranger_line(number: u64, origin: &str, reason: &str, text: &str) -> String {
+    format!(
+        "{FAINT}{:23}{FAINT:#}  {number:>7}  {}  {MARK}no event{MARK:#}  ({}) {}",
+        "",
+        shortened(origin, 80),
+        shortened(reason, 200),
+        shortened(text, 200)
+    )
+}
+
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => "event",

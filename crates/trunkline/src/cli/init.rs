@@ -86,7 +86,7 @@ fn hints(directory: &Path) -> String {
 }
 
 /// The directory as an argument in a shell, with a space before it; nothing for the one we are in.
-fn argument(directory: &Path) -> String {
+pub(super) fn argument(directory: &Path) -> String {
     let text = directory.display().to_string();
     let is_plain = |character: char| character.is_alphanumeric() || "/._-~+@%".contains(character);
     match text.as_str() {

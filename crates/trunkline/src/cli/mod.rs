@@ -5,8 +5,11 @@
 
 mod check;
 mod client;
+mod connect;
+mod consume;
 mod conversations;
 mod dead_letters;
+mod export;
 mod format;
 mod gist;
 mod init;
@@ -39,13 +42,15 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve(serve::Serve),
-    /// Read the files of a project and say what is wrong, without connecting anywhere.
+    /// Read the files of a project and say what is wrong.
     Check(check::Check),
     Init(init::Init),
     Shell(shell::Shell),
     Tail(tail::Tail),
     Conversations(conversations::List),
     DeadLetters(dead_letters::DeadLetters),
+    Export(export::ExportCommand),
+    Consume(consume::Consume),
     Journal(journal::JournalCommand),
     /// Print a script that completes commands in a shell.
     Completions {
@@ -123,8 +128,10 @@ pub fn main_with(brokers: &Brokers) -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Shell(command) => command.run(brokers),
         Command::Tail(command) => command.run(brokers),
+        Command::Consume(command) => command.run(brokers),
         Command::Conversations(command) => command.run(brokers),
         Command::DeadLetters(command) => command.run(brokers),
+        Command::Export(command) => command.run(brokers),
         Command::Journal(command) => command.run(brokers),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());

@@ -80,6 +80,7 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
     let channel = plan.channels.first().map_or("rest", |channel| channel.name());
     let brokers: Vec<_> = plan.brokers.iter().map(|broker| broker.subscription.name.clone()).collect();
+    let sources: Vec<_> = plan.sources.iter().map(|source| source.name.clone()).collect();
     let (project, journal, api) = (plan.directory.clone(), plan.journal.directory.join("journal.db"), plan.api.enabled);
     let gateway = Gateway::start(plan).await?;
     let url = format!("http://{}", reachable(gateway.address()));
@@ -90,6 +91,9 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
         format!("  journal    {}", journal.display()),
         format!("  brokers    {}", if brokers.is_empty() { "none".to_owned() } else { brokers.join(", ") }),
     ];
+    if !sources.is_empty() {
+        lines.push(format!("  sources    {}", sources.join(", ")));
+    }
     if api {
         lines.push(format!("  api        {url}/conversations/ann/tracker"));
     }
@@ -110,7 +114,8 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
+/// The first of two signals.
+pub(super) async fn either(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, UnknownKind};
+use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, SqlTrackerStore, UnknownKind};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
@@ -50,6 +50,29 @@ pub(super) fn source_of_broker(
         names.push(its_name);
     });
     found.ok_or(names)
+}
+
+/// Rasa's tracker store.
+pub(super) fn tracker_store(root: &Section<'_>, directory: &Path) -> Option<SqlTrackerStore> {
+    root.entries();
+    let read = |section: &Section<'_>| {
+        let (kind, alias) = (section.string("type"), section.string("store_type"));
+        let key = if alias.is_some() { "store_type" } else { "type" };
+        match alias.or(kind) {
+            Some(kind) if kind.eq_ignore_ascii_case("sql") => SqlTrackerStore::from_section(section, directory),
+            Some(kind) => {
+                section.entries();
+                section.error(key, format!("a tracker store of type `{kind}` cannot be read; `SQL` can"), None);
+                None
+            }
+            None => {
+                section.entries();
+                section.required_string("type");
+                None
+            }
+        }
+    };
+    root.required("tracker_store", |root, key| root.section(key, read)).flatten()
 }
 
 /// What stands under `type`, and the key where it stands. `store_type` is another name for it and wins, as in Rasa.

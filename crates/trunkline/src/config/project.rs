@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use trunkline_brokers::Brokers;
+use trunkline_brokers::{Brokers, SqlTrackerStore};
 use trunkline_config::{Diagnostic, Diagnostics, Document, Secret, Severity, UnknownKeys};
 
 use super::{Plan, SourcePlan, credentials, endpoints, settings};
@@ -79,6 +79,13 @@ impl Project {
                 None
             }
         }
+    }
+
+    /// The tracker store of `endpoints.yml`. Every problem goes to `diagnostics`, a missing section too.
+    pub(crate) fn tracker_store(&self, diagnostics: &Diagnostics) -> Option<SqlTrackerStore> {
+        let document = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics)?;
+        let store = document.read(UnknownKeys::Warn, diagnostics, |root| endpoints::tracker_store(root, &self.directory));
+        store.filter(|_| !diagnostics.has_errors())
     }
 
     fn brokers(&self, diagnostics: &Diagnostics) -> Vec<super::BrokerPlan> {

@@ -4,5 +4,6 @@
 
 mod common;
 mod dead_letters;
+mod export;
 mod project;
 mod reading;

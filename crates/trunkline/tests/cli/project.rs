@@ -20,12 +20,14 @@ fn the_commands_are_explained() {
 
     Commands:
       serve          Run the gateway
-      check          Read the files of a project and say what is wrong, without connecting anywhere
+      check          Read the files of a project and say what is wrong
       init           Make a project with commented files
       shell          Talk to the assistant in the terminal
       tail           Follow the journal
       conversations  List the conversations, those with the newest events first
       dead-letters   Look at the events that a subscription gave up on, and decide about them
+      export         Replay events of the past to one broker
+      consume        Follow a broker: print the events that it gives
       journal        Look at the journal itself
       completions    Print a script that completes commands in a shell
       help           Print this message or the help of the given subcommand(s)

@@ -14,64 +14,62 @@ const VERSION: u32 = 1;
 
 /// An export: what was asked for, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct State {
+pub(super) struct State {
     version: u32,
     /// 32 hexadecimal digits.
-    pub(crate) id: String,
+    pub(super) id: String,
     /// The name of the broker.
-    pub(crate) broker: String,
-    pub(crate) origin: Origin,
+    pub(super) broker: String,
+    pub(super) origin: Origin,
     /// Which journal or tracker store it is.
-    pub(crate) place: String,
-    pub(crate) selection: Selection,
+    pub(super) place: String,
+    pub(super) selection: Selection,
     /// What is appended at this offset of the journal or behind it came after the export had begun. Absent for a tracker store.
-    pub(crate) end: Option<Offset>,
+    pub(super) end: Option<Offset>,
     /// Everything before is dealt with.
-    pub(crate) position: Position,
+    pub(super) position: Position,
     /// What is confirmed at the position or behind it.
-    pub(crate) ahead: BTreeSet<Offset>,
+    pub(super) ahead: BTreeSet<Offset>,
     /// How many events are confirmed.
-    pub(crate) events: u64,
+    pub(super) events: u64,
     /// How many events the broker refused for good.
-    pub(crate) rejected: u64,
-    /// How many records could not be read.
-    pub(crate) unreadable: u64,
+    pub(super) rejected: u64,
 }
 
 /// Where the events come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Origin {
+pub(super) enum Origin {
     Journal,
     TrackerStore,
 }
 
 /// Which events are exported, and how they are changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Selection {
+pub(super) struct Selection {
     /// Only these conversations; `None` means all.
-    pub(crate) conversations: Option<Vec<String>>,
+    pub(super) conversations: Option<Vec<String>>,
     /// Only events of this time or later.
-    pub(crate) minimum: Option<Seconds>,
+    pub(super) minimum: Option<Seconds>,
     /// Only events before this time.
-    pub(crate) maximum: Option<Seconds>,
+    pub(super) maximum: Option<Seconds>,
     /// Added to the timestamps that are published, in seconds.
-    pub(crate) offset: i64,
+    pub(super) offset: i64,
 }
 
 /// A place among all events that could be exported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
+pub(super) struct Position {
     /// The conversation that is next; `None` while they are not read one after another.
-    pub(crate) conversation: Option<String>,
+    pub(super) conversation: Option<String>,
     /// The next offset of the journal, or how many events of the conversation are dealt with.
-    pub(crate) next: u64,
+    pub(super) next: u64,
 }
 
 /// Unix seconds, finite. Written as text, because a number in JSON may lose its last digit.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Seconds(pub(crate) f64);
+pub(super) struct Seconds(pub(crate) f64);
 
 impl FromStr for Seconds {
     type Err = String;
@@ -98,14 +96,14 @@ impl From<Seconds> for String {
 
 impl Selection {
     /// Whether an event of this time is wanted.
-    pub(crate) fn wants_time(&self, time: f64) -> bool {
+    pub(super) fn wants_time(&self, time: f64) -> bool {
         self.minimum.is_none_or(|minimum| time >= minimum.0) && self.maximum.is_none_or(|maximum| time < maximum.0)
     }
 }
 
 impl State {
     /// An export that is about to begin.
-    pub(crate) fn new(broker: &str, origin: Origin, place: String, selection: Selection) -> Self {
+    pub(super) fn new(broker: &str, origin: Origin, place: String, selection: Selection) -> Self {
         Self {
             version: VERSION,
             id: uuid::Uuid::new_v4().simple().to_string(),
@@ -118,24 +116,23 @@ impl State {
             ahead: BTreeSet::new(),
             events: 0,
             rejected: 0,
-            unreadable: 0,
         }
     }
 }
 
 /// The files of the exports that are not finished: `exports/<id>.json` beside the journal.
 #[derive(Clone, Debug)]
-pub(crate) struct States {
+pub(super) struct States {
     directory: PathBuf,
 }
 
 impl States {
-    pub(crate) fn new(journal: &Path) -> Self {
+    pub(super) fn new(journal: &Path) -> Self {
         Self { directory: journal.join("exports") }
     }
 
     /// The state of the export `id`.
-    pub(crate) fn load(&self, id: &str) -> Result<State, String> {
+    pub(super) fn load(&self, id: &str) -> Result<State, String> {
         let path = self.path(id);
         let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
@@ -153,7 +150,7 @@ impl States {
     }
 
     /// Writes the state, synced to disk: there is always either the former one or this one.
-    pub(crate) fn save(&self, state: &State) -> Result<(), String> {
+    pub(super) fn save(&self, state: &State) -> Result<(), String> {
         let path = self.path(&state.id);
         self.write(&path, state).map_err(|error| format!("{}: {error}", path.display()))
     }
@@ -169,7 +166,7 @@ impl States {
     }
 
     /// Removes the state of an export that is finished.
-    pub(crate) fn remove(&self, id: &str) {
+    pub(super) fn remove(&self, id: &str) {
         // One that stays is an export that has nothing left to do.
         let _ = fs::remove_file(self.path(id));
     }
@@ -180,8 +177,7 @@ impl States {
 
     fn ids(&self) -> Vec<String> {
         let names = fs::read_dir(&self.directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let mut ids: Vec<_> =
-            names.filter_map(|name| Some(name.to_str()?.strip_suffix(".json")?.to_owned())).collect();
+        let mut ids: Vec<_> = names.filter_map(|name| Some(name.to_str()?.strip_suffix(".json")?.to_owned())).collect();
         ids.sort_unstable();
         ids
     }

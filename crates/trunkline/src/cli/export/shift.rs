@@ -36,7 +36,11 @@ mod tests {
             String::from_utf8(shifted(&Bytes::from_static(body.as_bytes()), seconds).to_vec()).expect("UTF-8")
         };
         for (body, seconds, expected) in [
-            (r#"{"a": 1.50, "timestamp": 1795248186.2937574, "b": {"timestamp": 1}}"#, 3600, r#"{"a": 1.50, "timestamp": 1795251786.2937574, "b": {"timestamp": 1}}"#),
+            (
+                r#"{"a": 1.50, "timestamp": 1795248186.2937574, "b": {"timestamp": 1}}"#,
+                3600,
+                r#"{"a": 1.50, "timestamp": 1795251786.2937574, "b": {"timestamp": 1}}"#,
+            ),
             (r#"{"timestamp": 5, "x": "\u00e9"}"#, -7, r#"{"timestamp": -2, "x": "\u00e9"}"#),
             (r#"{"timestamp": 1.0}"#, 0, r#"{"timestamp": 1.0}"#),
             (r#"{"timestamp": 2.0}"#, 1, r#"{"timestamp": 3.0}"#),

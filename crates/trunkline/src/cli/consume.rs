@@ -1,0 +1,211 @@
+//! `trunkline consume`: what a broker gives, in the terminal.
+
+mod address;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use trunkline_brokers::Brokers;
+use trunkline_config::Diagnostics;
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{Clock, Event, EventId, JournalId, Kind, NewEvent, Received, Source, Timestamp};
+use trunkline_delivery::Backoff;
+
+use super::JournalArgs;
+use super::format::{count, event_line, stranger_line};
+use super::output::{self, Failure, Outcome};
+use super::serve::either;
+use crate::config::{Overrides, Project};
+use address::Place;
+
+/// Follow a broker: print the events that it gives.
+///
+/// ADDRESS is amqp://host/vhost or amqps://…, kafka://host:9092,host:9092, redis://host:6379 or rediss://…,
+/// postgresql://, mysql://, mariadb:// or sqlite:// followed by the rest of a database URL, or the path of a file. What was
+/// printed is settled: a queue does not give it again. With --broker or --source a section of the project is read in its place.
+/// Ends with Ctrl-C, and when the source has an end.
+#[derive(Args, Debug)]
+pub(super) struct Consume {
+    #[command(flatten)]
+    journal: JournalArgs,
+    /// Where to read.
+    #[arg(value_name = "ADDRESS", required_unless_present_any = ["broker", "source"])]
+    address: Option<String>,
+    #[command(flatten)]
+    place: Place,
+    /// Read where this broker of endpoints.yml publishes.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["address", "source", "queue", "topic", "key", "table", "options"])]
+    broker: Option<String>,
+    /// Read this source of trunkline.yml. Stop the gateway first: what is printed here does not reach it.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["address", "queue", "topic", "key", "table", "options"])]
+    source: Option<String>,
+    /// The file with the event brokers, in place of endpoints.yml in the project.
+    #[arg(long, value_name = "FILE")]
+    endpoints: Option<PathBuf>,
+    /// End after so many messages. Those received together with the last one and not printed come again, and with them those
+    /// printed since the last time that something was settled. [default: never]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Print every message on a line as it came.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Consume {
+    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+        let source = self.open(brokers)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            let mut following = Following { json: self.json, left: self.count, printed: 0 };
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let result = tokio::select! {
+                result = following.follow(&*source) => result,
+                () = either(&mut terminate, &mut interrupt) => Ok(()),
+            };
+            output::note(count(following.printed, "message"));
+            result.map(|()| Outcome::Done)
+        });
+        // A source that hangs in a system call must not keep the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
+    }
+
+    fn open(&self, brokers: &Brokers) -> Result<Arc<dyn Source>, Failure> {
+        if let Some(address) = &self.address {
+            return self.place.source(address, brokers);
+        }
+        let overrides = Overrides { endpoints: self.endpoints.clone(), ..Overrides::default() };
+        if let Some(name) = &self.broker {
+            let diagnostics = Diagnostics::new();
+            let project = Project::new(&self.journal.project, overrides, brokers.clone());
+            let source = project.source_of_broker(name, &diagnostics);
+            output::diagnostics(&diagnostics);
+            return Ok(source.ok_or_else(|| Failure::reported(&diagnostics))?.source);
+        }
+        let name = self.source.as_deref().unwrap_or_default();
+        let sources = super::plan(&self.journal.project, overrides, brokers)?.sources;
+        let names: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let found = sources.into_iter().find(|source| source.name == name);
+        let missing = || Failure::new(format!("there is no source `{name}` in trunkline.yml; there are: {there}"));
+        found.map(|source| source.source).ok_or_else(missing)
+    }
+}
+
+/// What is printed, and how much of it.
+struct Following {
+    json: bool,
+    /// How many messages are still to be printed; `None` when there is no end to it.
+    left: Option<u64>,
+    printed: u64,
+}
+
+impl Following {
+    /// Prints what comes. What fails after it went well once is tried again.
+    async fn follow(&mut self, source: &dyn Source) -> Result<(), Failure> {
+        let (backoff, mut failures) = (Backoff::default(), 0);
+        loop {
+            let mut is_open = false;
+            let Err(reason) = self.read(source, &mut is_open).await? else { return Ok(()) };
+            if is_open {
+                failures = 0;
+            } else if failures == 0 {
+                return Err(Failure::new(reason));
+            }
+            failures += 1;
+            output::note(format!("{reason}; trying again"));
+            tokio::time::sleep(backoff.wait(failures, fastrand::f64())).await;
+        }
+    }
+
+    /// Reads until the end, or until the source fails; the inner error says why.
+    async fn read(&mut self, source: &dyn Source, is_open: &mut bool) -> Result<Result<(), String>, Failure> {
+        let mut reader = match source.open().await {
+            Ok(reader) => reader,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        *is_open = true;
+        while self.left != Some(0) {
+            let batch = match reader.receive().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+            let printed = &batch[..batch.len().min(most)];
+            self.print(printed)?;
+            self.left = self.left.map(|left| left.saturating_sub(printed.len() as u64));
+            // Settling takes in all that was received.
+            if printed.len() == batch.len()
+                && let Err(reason) = reader.settle().await
+            {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn print(&mut self, messages: &[Received]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for message in messages {
+            self.printed += 1;
+            text += &if self.json { line(&message.body) } else { self.pretty(message) };
+            text.push('\n');
+        }
+        // `print` takes some control characters for colours, which JSON may contain.
+        if self.json { output::print_exactly(text) } else { output::print(text) }
+    }
+
+    fn pretty(&self, message: &Received) -> String {
+        let event =
+            json::lay_out(&message.body, Layout::Dumps).map_err(|error| format!("no JSON: {error}")).and_then(|document| {
+                NewEvent::from_document(&document, None, Clock::system().seconds()).map_err(|error| error.to_string())
+            });
+        match event {
+            Ok(event) => event_line(&shown(event, self.printed)),
+            Err(reason) => stranger_line(self.printed, &message.origin, &reason, &String::from_utf8_lossy(&message.body)),
+        }
+    }
+}
+
+/// A message on one line: as it came, unless it has line breaks.
+fn line(body: &[u8]) -> String {
+    match std::str::from_utf8(body) {
+        Ok(text) if !text.contains(['\n', '\r']) => text.to_owned(),
+        _ => match json::lay_out(body, Layout::Dumps) {
+            Ok(document) => document.into_string(),
+            Err(_) => json::quote(&String::from_utf8_lossy(body), Layout::Dumps),
+        },
+    }
+}
+
+/// The event as the journal would show it, with its own time, and its number in place of the offset.
+fn shown(event: NewEvent, number: u64) -> Event {
+    let NewEvent { kind: _, conversation, event_type, channel, body } = event;
+    let seconds = json::lay_out(&body, Layout::Dumps).ok().and_then(|body| body.get("timestamp")?.parse::<f64>().ok());
+    #[expect(clippy::cast_possible_truncation, reason = "a time that does not fit is shown as none")]
+    let time = Timestamp((seconds.unwrap_or_default() * 1000.0) as i64);
+    let id = EventId::derive(JournalId::random(), time, number);
+    Event { offset: number, id, time, kind: Kind::Event, conversation, event_type, channel, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_is() {
+        for (body, expected) in [
+            (&b"{\"a\":  1.50}"[..], "{\"a\":  1.50}"),
+            (b"no JSON", "no JSON"),
+            (b"{\n  \"a\": 1.50\n}\n", "{\"a\": 1.50}"),
+            (b"two\nlines", "\"two\\nlines\""),
+            (b"\xff", "\"\\ufffd\""),
+        ] {
+            assert_eq!(line(body), expected);
+        }
+    }
+}
