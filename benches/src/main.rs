@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tables on stdout and progress on stderr are the job here")]
 
+mod brokers;
 mod compare;
 mod constant;
 mod footprint;
@@ -65,6 +66,10 @@ struct Arguments {
     #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
     json: PathBuf,
 
+    /// A Python interpreter that has Rasa 3.6.21, to measure its own brokers beside ours
+    #[arg(long, value_name = "PYTHON")]
+    rasa: Option<PathBuf>,
+
     /// The program to measure; by default it is built, or found beside this one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
@@ -97,6 +102,8 @@ enum Group {
     Memory,
     /// Time from spawn to ready, on an empty and on a filled journal
     Start,
+    /// Publishing to each broker against its bare client library; needs `scripts/services start`
+    Brokers,
 }
 
 /// What every measurement needs to know.
@@ -116,6 +123,8 @@ pub(crate) struct Bench {
     pub(crate) starts: u32,
     /// Events in the filled journal.
     pub(crate) events: u64,
+    /// A Python that has Rasa's brokers.
+    pub(crate) rasa: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -147,6 +156,7 @@ async fn harness(arguments: Arguments) -> anyhow::Result<()> {
         clients: arguments.clients,
         starts: arguments.starts,
         events: arguments.events,
+        rasa: arguments.rasa,
     };
     std::fs::create_dir_all(&bench.dir).with_context(|| format!("failed to create {}", bench.dir.display()))?;
     let mut report = Report::new(Machine::look(&bench)?, &bench);
@@ -189,6 +199,7 @@ async fn measure(bench: &Bench, groups: &[Group], report: &mut Report) {
             Group::Replay => journal::replay(bench, report).await,
             Group::Memory => footprint::memory(bench, report).await,
             Group::Start => footprint::start(bench, report).await,
+            Group::Brokers => brokers::measure(bench, report).await,
         }
     }
 }

@@ -11,13 +11,7 @@ const EVENTS: &str = include_str!("../fixtures/rasa-3.6.21-events.jsonl");
 async fn the_events_of_a_real_rasa_come_out_of_both_brokers_as_they_were() {
     let project = Project::with_brokers();
     let program = Program::start(BINARY, project.directory()).await;
-    let lines: Vec<String> = EVENTS.lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 1_106);
-    for run in lines.chunk_by(|one, other| conversation(one) == conversation(other)) {
-        let path = format!("/conversations/{}/tracker/events?include_events=NONE", escaped(&conversation(&run[0])));
-        let answer = program.post(&path, format!("[{}]", run.join(","))).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-    }
+    let lines = post(&program).await;
     program.settled().await;
     arrived::assert_ended_well(&program.stop().await);
 
@@ -28,6 +22,18 @@ async fn the_events_of_a_real_rasa_come_out_of_both_brokers_as_they_were() {
         assert_eq!(json(found), json(&lines));
         arrived::assert_same("the events", found, &lines);
     }
+}
+
+/// Posts them all, as they follow each other; gives the lines.
+pub(crate) async fn post(program: &Program) -> Vec<String> {
+    let lines: Vec<String> = EVENTS.lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1_106);
+    for run in lines.chunk_by(|one, other| conversation(one) == conversation(other)) {
+        let path = format!("/conversations/{}/tracker/events?include_events=NONE", escaped(&conversation(&run[0])));
+        let answer = program.post(&path, format!("[{}]", run.join(","))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    lines
 }
 
 fn conversation(line: &str) -> String {

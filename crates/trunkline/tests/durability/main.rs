@@ -17,8 +17,12 @@ mod failed_sync;
 mod fixture;
 mod full_disk;
 mod kills;
+mod real_brokers;
+mod receivers;
 mod rotation;
 mod second_process;
+mod seeds;
+mod servers;
 mod stopping;
 
 use std::time::Duration;

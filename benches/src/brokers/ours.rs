@@ -1,0 +1,126 @@
+//! A filled journal, delivered to a broker as a gateway does it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use trunkline::{Overrides, Project};
+use trunkline_config::Diagnostics;
+use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
+use trunkline_delivery::{BatchLimits, Metrics, Shutdown, Start, Subscription};
+use trunkline_journal::{Append, Journal, Options};
+
+use super::{BATCH, CONVERSATIONS, Place, Receiver, bare::event};
+use crate::{Bench, compare::fresh};
+
+/// Two journals: the events of a thousand conversations, and as many conversations as events.
+pub(super) struct Journals {
+    _home: TempDir,
+    pub(super) thousand: Journal,
+    pub(super) each_its_own: Journal,
+}
+
+impl Journals {
+    pub(super) async fn fill(bench: &Bench) -> anyhow::Result<Self> {
+        eprintln!("filling two journals with {} events each", bench.events);
+        let home = fresh(&bench.dir)?;
+        let thousand = fill(&home.path().join("thousand"), bench.events, CONVERSATIONS).await?;
+        let each_its_own = fill(&home.path().join("each"), bench.events, usize::MAX).await?;
+        Ok(Self { _home: home, thousand, each_its_own })
+    }
+}
+
+async fn fill(directory: &Path, events: u64, conversations: usize) -> anyhow::Result<Journal> {
+    let journal = Journal::open(directory, Options::default())?;
+    let mut number = 0;
+    while journal.head() < events {
+        let batch = (number..number + 1_000).map(|number| event(number, conversations)).collect::<Result<_, _>>()?;
+        number += 1_000;
+        journal.append(Append::many(batch)).await?;
+    }
+    Ok(journal)
+}
+
+/// How many events a second are delivered, after the first thousand.
+pub(super) async fn rate(receiver: &Receiver, place: &Place, journal: &Journal, duration: Duration) -> anyhow::Result<f64> {
+    let section = receiver.section.replace("PORT", &place.port.to_string()).replace("PLACE", &place.name);
+    std::fs::write(place.directory.join("endpoints.yml"), format!("event_broker: {{{section}}}\n"))?;
+    let diagnostics = Diagnostics::new();
+    let plan = Project::new(&place.directory, Overrides::default(), trunkline::brokers()).plan(&diagnostics);
+    let Some(plan) = plan.and_then(|mut plan| plan.brokers.pop()) else { bail!("{:?}", diagnostics.sorted()) };
+    let counting =
+        Arc::new(Counting { broker: plan.broker, delivered: AtomicU64::new(0), all: journal.head(), done: Notify::new() });
+    let subscription = Subscription {
+        name: place.name.clone(),
+        start: Start::Beginning,
+        batch: BatchLimits { events: BATCH, ..plan.subscription.batch },
+        ..plan.subscription
+    };
+    let shutdown = Shutdown::default();
+    let receiver: Arc<dyn trunkline_delivery::Receiver> = Arc::new(Arc::clone(&counting));
+    let delivery = trunkline_delivery::start(journal, subscription, receiver, &Metrics::default(), shutdown.clone());
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let connecting = Instant::now();
+    while counting.delivered() < 1_000 {
+        tick.tick().await;
+        if connecting.elapsed() > Duration::from_secs(30) {
+            bail!("nothing is delivered: {:?}", counting.broker.is_ready().await);
+        }
+    }
+    let (began, before) = (Instant::now(), counting.delivered());
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        () = counting.done.notified() => {}
+    }
+    let rate = (counting.delivered() - before) as f64 / began.elapsed().as_secs_f64();
+    shutdown.drain.cancel();
+    delivery.ended().await;
+    Ok(rate)
+}
+
+/// Counts what the broker says is delivered.
+struct Counting {
+    broker: Arc<dyn Broker>,
+    delivered: AtomicU64,
+    all: u64,
+    done: Notify,
+}
+
+impl Counting {
+    fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Broker for Counting {
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+        let outcomes = self.broker.publish(batch).await;
+        let delivered = outcomes.iter().filter(|outcome| **outcome == Outcome::Delivered).count() as u64;
+        if self.delivered.fetch_add(delivered, Ordering::Relaxed) + delivered >= self.all {
+            self.done.notify_one();
+        }
+        outcomes
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        self.broker.is_ready().await
+    }
+
+    async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
+        self.broker.position(cursor).await
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}
