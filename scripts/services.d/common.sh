@@ -46,7 +46,8 @@ make_state() {
 install_packages() { # the names, separated by white space
     local missing=() package
     command -v apt-get > /dev/null || { say packages "there is no apt-get; these must be there: ${1//$'\n'/ }"; return 0; }
-    for package in $1 openssl; do
+    # shellcheck disable=SC2086 # words
+    for package in $(printf "%s\n" $1 openssl | sort -u); do
         dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q ' installed$' || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
