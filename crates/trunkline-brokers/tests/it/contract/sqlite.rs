@@ -33,7 +33,7 @@ impl Database {
 
     fn lock(&self) {
         let connection = self.connection();
-        connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        connection.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         *self.holder.lock().unwrap() = Some(connection);
     }
