@@ -8,8 +8,8 @@ use trunkline_core::{Broker, Source};
 
 use crate::exec::python::is_class_path;
 use crate::{
-    exec_from_section, file_from_section, python_from_section, redis_from_section, redis_source_from_section, sql_from_section,
-    webhook_from_section,
+    exec_from_section, file_from_section, pika_from_section, pika_source_from_section, python_from_section, redis_from_section,
+    redis_source_from_section, sql_from_section, webhook_from_section,
 };
 
 /// What an `event_broker` section without a `type` means, as in Rasa.
@@ -70,8 +70,8 @@ const ROWS: &[BrokerSpec] = &[
     },
     BrokerSpec {
         class: Some("rasa.core.brokers.pika.PikaEventBroker"),
-        build: None,
-        ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", file_from_section)
+        source: Some(pika_source_from_section),
+        ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", pika_from_section)
     },
     BrokerSpec::new(PYTHON, "a Python class as Rasa loads it, by its path in `type`", python_from_section),
     BrokerSpec {

@@ -1,0 +1,325 @@
+//! RabbitMQ: what is refused, deleted, cut and killed.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueuePurgeOptions};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use trunkline_core::{Broker, Event, Outcome};
+use trunkline_testkit::services::Private;
+
+use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data};
+use crate::common::{batch, deliver, event, journal, key, reason};
+
+/// What a broker says about a server that it cannot use, to `is_ready` and to `publish` alike.
+async fn complaint(broker: &dyn Broker) -> String {
+    let said = broker.is_ready().await.unwrap_err();
+    let outcomes = broker.publish(&batch(&journal(2), &key())).await;
+    for outcome in &outcomes {
+        assert_eq!(*outcome, Outcome::retry(said.clone()));
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_us_in_is_complained_of_in_words() {
+    let place = Place::new("refused");
+    let (port, yaml) = (place.port, place.yaml(""));
+    for (yaml, expected) in [
+        (
+            yaml.replace("password: a", "password: another"),
+            format!("RabbitMQ at 127.0.0.1:{port} does not let user `trunkline` in: wrong user name or password"),
+        ),
+        (
+            yaml.replace("username: trunkline", "username: nobody"),
+            format!("RabbitMQ at 127.0.0.1:{port} does not let user `nobody` in: wrong user name or password"),
+        ),
+        (yaml.replace("/%2F", "/nope"), format!("RabbitMQ at 127.0.0.1:{port} has no virtual host `nope`")),
+        (
+            yaml.replace("127.0.0.1", "no-such-host.invalid"),
+            "cannot find the host `no-such-host.invalid` of RabbitMQ: ".to_owned(),
+        ),
+        (yaml.replace(&format!(":{port}"), ":1"), "cannot reach RabbitMQ at 127.0.0.1:1: Connection refused".to_owned()),
+    ] {
+        let said = complaint(&broker(&yaml)).await;
+        assert!(said.starts_with(&expected), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_connection_the_given_delay_is_asked_for() {
+    let place = Place::new("delay");
+    let yaml = place.yaml("retry_delay_in_seconds: 2.5").replace(&format!(":{}", place.port), ":1");
+    let outcomes = broker(&yaml).publish(&batch(&journal(1), &key())).await;
+    assert!(matches!(&outcomes[0], Outcome::Retry { after: Some(after), .. } if after.as_millis() == 2500), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn what_exists_with_other_settings_is_named_with_the_option_that_fits() {
+    let place = Place::new("mismatch");
+    deliver(&place.broker("exchange_durable: true"), &batch(&journal(1), &key())).await;
+    for (more, expected) in [
+        ("", "; set `exchange_durable: true` to use the exchange as it is"),
+        ("exchange_durable: true\nexchange_type: topic", "; set `exchange_type: fanout` to use the exchange as it is"),
+        ("exchange_durable: true\nqueue_type: quorum", "; leave out `queue_type` to use the queue as it is"),
+    ] {
+        let said = complaint(&place.broker(more)).await;
+        assert!(said.contains("PRECONDITION_FAILED") && said.ends_with(expected), "{said}");
+    }
+    let place = Place::new("quorum");
+    deliver(&place.broker("queue_type: quorum"), &batch(&journal(1), &key())).await;
+    let said = complaint(&place.broker("")).await;
+    assert!(said.ends_with("; set `queue_type: quorum` to use the queue as it is"), "{said}");
+}
+
+#[tokio::test]
+async fn a_deleted_queue_or_exchange_is_created_again() {
+    let place = Place::new("deleted");
+    let (broker, client, events) = (place.broker(""), place.client().await, journal(30));
+    deliver(&broker, &batch(&events[..10], &key())).await;
+    client.take(&place.queue, 10).await;
+
+    let client = place.client().await;
+    client.delete_queue(&place.queue).await;
+    deliver(&broker, &batch(&events[10..20], &key())).await;
+    assert_eq!(data(&place.take(10).await), bodies(&events[10..20]));
+
+    client.delete_exchange(&place.exchange).await;
+    deliver(&broker, &batch(&events[20..], &key())).await;
+    assert_eq!(data(&place.take(10).await), bodies(&events[20..]));
+}
+
+/// A way to the server that can be cut: what is under way is lost, and what comes after goes through.
+struct Cable {
+    port: u16,
+    cut: watch::Sender<()>,
+}
+
+impl Cable {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (cut, is_cut) = watch::channel(());
+        let cable = Self { port: listener.local_addr().unwrap().port(), cut };
+        tokio::spawn(async move {
+            while let Ok((mut ours, _)) = listener.accept().await {
+                let mut is_cut = is_cut.clone();
+                is_cut.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut theirs = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs) => {}
+                        _ = is_cut.changed() => {}
+                    }
+                });
+            }
+        });
+        cable
+    }
+
+    fn cut(&self) {
+        self.cut.send_replace(());
+    }
+}
+
+/// Publishes until everything is delivered, as the delivery would: what is to be tried again keeps its order.
+async fn publish_all(broker: &dyn Broker, events: &[Arc<Event>]) {
+    let mut rest = events.to_vec();
+    while !rest.is_empty() {
+        let part = &rest[..rest.len().min(512)];
+        let outcomes = broker.publish(&batch(part, &key())).await;
+        assert_eq!(outcomes.len(), part.len());
+        let mut outcomes = outcomes.into_iter();
+        rest.retain(|_| match outcomes.next() {
+            None | Some(Outcome::Retry { .. }) => true,
+            Some(Outcome::Delivered) => false,
+            Some(Outcome::Reject { reason }) => panic!("{reason}"),
+        });
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_inverted_when_the_connection_is_cut_again_and_again() {
+    let place = Place::new("cut");
+    let cable = Cable::to(place.port).await;
+    let yaml = place.yaml("").replace(&format!(":{}", place.port), &format!(":{}", cable.port));
+    let (broker, events) = (broker(&yaml), journal(6000));
+    let publishing = publish_all(&broker, &events);
+    let client = place.client().await;
+    tokio::pin!(publishing);
+    let mut cuts = 0;
+    loop {
+        tokio::select! {
+            () = &mut publishing => break,
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)), if cuts < 10 => {
+                cable.cut();
+                cuts += 1;
+            }
+        }
+    }
+    let arrived = client.drain(&place.queue, b"last").await;
+    assert_complete_and_in_order(&events, &arrived);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_cut_while_idle_is_not_noticed() {
+    let place = Place::new("idle");
+    let cable = Cable::to(place.port).await;
+    let yaml = place.yaml("").replace(&format!(":{}", place.port), &format!(":{}", cable.port));
+    let (broker, events) = (broker(&yaml), journal(20));
+    for part in events.chunks(5) {
+        deliver(&broker, &batch(part, &key())).await;
+        cable.cut();
+    }
+    assert_complete_and_in_order(&events, &place.client().await.drain(&place.queue, b"last").await);
+}
+
+#[tokio::test]
+async fn a_full_queue_means_to_try_again() {
+    let place = Place::new("full");
+    let (broker, client, events) = (place.broker(""), place.client().await, journal(20));
+    deliver(&broker, &batch(&events[..1], &key())).await;
+    let small = format!("{}-small", place.queue);
+    client.small_queue(&small, &place.exchange, 5).await;
+    let outcomes = broker.publish(&batch(&events[1..], &key())).await;
+    assert_eq!(outcomes[..5], Outcome::Delivered.all(5));
+    assert!(reason(&outcomes[5]).contains("a queue behind the exchange"), "{outcomes:?}");
+    assert!(outcomes[5..].iter().all(|outcome| matches!(outcome, Outcome::Retry { .. })), "{outcomes:?}");
+
+    client.channel.queue_purge(small.as_str().into(), QueuePurgeOptions::default()).await.unwrap();
+    let outcomes = broker.publish(&batch(&events[6..11], &key())).await;
+    assert_eq!(outcomes, Outcome::Delivered.all(5));
+    // The other queue has taken those too that this one refused.
+    assert_complete_and_in_order(&events, &client.drain(&place.queue, b"last").await);
+}
+
+/// Publishes to a queue that refuses while a slow consumer makes room one by one; what that consumer saw.
+async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Vec<u8>>) {
+    let place = Place::new("squeeze");
+    let (broker, client) = (place.broker(more), place.client().await);
+    deliver(&broker, &batch(&journal(1), &key())).await;
+    let small = format!("{}-small", place.queue);
+    client.small_queue(&small, &place.exchange, 20).await;
+    let Client { channel, .. } = &client;
+    channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+    let consuming = channel.basic_consume(small.as_str().into(), "".into(), BasicConsumeOptions::default(), Default::default());
+    let mut consumer = consuming.await.unwrap();
+    let events: Vec<_> = (1..=2000).map(|number| event(number, &format!("user{}", number % 3), &format!("№ {number}"))).collect();
+    let last = events.last().unwrap().body.to_vec();
+    let (saw, ()) = tokio::join!(
+        async {
+            let mut saw = Vec::new();
+            let mut enough = std::collections::HashSet::new();
+            while enough.len() < 2000 {
+                let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await.unwrap().unwrap().unwrap();
+                delivery.ack(BasicAckOptions::default()).await.unwrap();
+                enough.insert(delivery.data.clone());
+                saw.push(delivery.data);
+            }
+            saw
+        },
+        publish_all(&broker, &events)
+    );
+    assert!(saw.contains(&last));
+    (events, saw)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strict_order_holds_where_a_queue_refuses_and_makes_room_again() {
+    let (events, saw) = squeeze("strict_order: true").await;
+    assert_complete_and_in_order(&events, &saw);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_a_queue_has_refused_an_event_the_order_is_strict() {
+    let (events, saw) = squeeze("").await;
+    // The first batch has met the limit while all of it was under way.
+    let (_, later) = events.split_at(512);
+    let is_later = |body: &Vec<u8>| later.iter().any(|event| event.body == *body);
+    assert_complete_and_in_order(later, &saw.into_iter().filter(is_later).collect::<Vec<_>>());
+}
+
+/// Runs an expression in the server.
+async fn eval(server: &Private, expression: &str) {
+    let base = server.port("rabbitmq") - 1;
+    let directory = server.directory().join("rabbitmq");
+    let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+        .args(["-n", &format!("trunkline-{base}@localhost"), "eval", expression])
+        .env("HOME", &directory)
+        .env("ERL_EPMD_PORT", (base + 4).to_string())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_the_limit_of_the_server_is_rejected_alone() {
+    let server = Private::start("rabbitmq").await;
+    eval(&server, "application:set_env(rabbit, max_message_size, 5000).").await;
+    let place = Place::at(server.port("rabbitmq"), "large");
+    let broker = place.broker("");
+    let long = "x".repeat(6000);
+    let events = [
+        event(1, "a", "1"),
+        event(2, "b", &long),
+        event(3, "b", "3"),
+        event(4, "c", "4"),
+        event(5, "c", &long),
+        event(6, "d", "6"),
+    ];
+    for _ in 0..2 {
+        let outcomes = broker.publish(&batch(&events, &key())).await;
+        for at in [0, 3, 5] {
+            assert_eq!(outcomes[at], Outcome::Delivered, "{outcomes:?}");
+        }
+        for at in [1, 4] {
+            assert!(matches!(&outcomes[at], Outcome::Reject { reason } if reason.contains("takes 5000")), "{outcomes:?}");
+        }
+        assert!(matches!(&outcomes[2], Outcome::Retry { .. }), "{outcomes:?}");
+    }
+    let arrived = place.client().await.drain(&place.queue, b"last").await;
+    assert_complete_and_in_order(&[events[0].clone(), events[3].clone(), events[5].clone()], &arrived);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_inverted_when_the_server_is_killed_in_the_middle() {
+    let server = Private::start("rabbitmq").await;
+    let place = Place::at(server.port("rabbitmq"), "killed");
+    let mut all = Vec::new();
+    // A durable exchange is not needed: it is declared again.
+    let broker = Arc::new(place.broker(""));
+    for round in 0..3_u64 {
+        let events: Vec<_> = (0..20_000)
+            .map(|number| {
+                let text = "x".repeat(if number % 7 == 0 { 8000 } else { 100 });
+                event(round * 20_000 + number + 1, &format!("user{}", number % 5), &text)
+            })
+            .collect();
+        let (publishing, publisher) = (events.clone(), Arc::clone(&broker));
+        let published = tokio::spawn(async move { publish_all(&*publisher, &publishing).await });
+        // Not before something is there, and not when all of it is.
+        let reached = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let client = place.client().await;
+                let passive = lapin::options::QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+                let queue = client.channel.queue_declare(place.queue.as_str().into(), passive, Default::default()).await;
+                if queue.is_ok_and(|queue| queue.message_count() as usize > all.len() + 500) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        reached.await.unwrap();
+        server.kill().await;
+        assert!(!published.is_finished(), "the kill comes in the middle");
+        server.start_again().await;
+        published.await.unwrap();
+        all.extend(events);
+    }
+    let arrived = place.client().await.drain(&place.queue, b"last").await;
+    assert!(arrived.len() < all.len() + 3 * 512, "what comes twice is at most what was under way");
+    assert_complete_and_in_order(&all, &arrived);
+}
