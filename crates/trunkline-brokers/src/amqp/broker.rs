@@ -24,6 +24,9 @@ const PERSISTENT: u8 = 2;
 /// The longest that a confirm may take.
 const CONFIRM: Duration = Duration::from_secs(30);
 
+/// The longest that a confirm may take once the server has said that it takes no messages now.
+const BLOCKED: Duration = Duration::from_secs(5);
+
 /// Why events were not tried that come after one of their conversation which failed.
 const BEHIND: &str = "an earlier event of the conversation was not delivered";
 
@@ -163,10 +166,10 @@ impl AmqpBroker {
         let mut answers = Vec::with_capacity(wave.len());
         for (message, begun) in pending.into_iter().zip(begun) {
             let answer = match begun {
-                Poll::Ready(answer) => Ok(answer),
-                Poll::Pending => timeout(patience, message).await,
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => wait(link, message, patience).await,
             };
-            answers.push(if let Ok(answer) = answer {
+            answers.push(if let Some(answer) = answer {
                 answer.map_err(|error| self.failed(&error))
             } else {
                 // The others have waited as long.
@@ -289,6 +292,16 @@ impl Broker for AmqpBroker {
         if let Some(link) = link {
             link.close().await;
         }
+    }
+}
+
+/// Waits for an answer; not as long when the server has said that it takes no messages now.
+async fn wait<T>(link: &Link, mut answer: impl Future<Output = T> + Unpin, patience: Duration) -> Option<T> {
+    let (soon, later) = (patience.min(BLOCKED), patience.saturating_sub(BLOCKED));
+    match timeout(soon, &mut answer).await {
+        Ok(answer) => Some(answer),
+        Err(_) if later.is_zero() || link.connection.status().blocked() => None,
+        Err(_) => timeout(later, answer).await.ok(),
     }
 }
 

@@ -159,9 +159,12 @@ async fn the_events_of_a_real_rasa_arrive_equal_and_in_order() {
         for part in events.chunks(512) {
             deliver(&broker, &batch(part, &key())).await;
         }
-        let arrived = data(&place.take(events.len()).await);
+        let arrived = place.client().await.drain(&place.queue).await;
         if more.is_empty() {
-            assert!(arrived == bodies(&events), "a batch arrives in its order as a whole");
+            assert!(
+                arrived.iter().map(|message| &message.body[..]).eq(events.iter().map(|event| &event.body[..])),
+                "a batch keeps its order"
+            );
         }
         assert_complete_and_in_order(&events, &arrived);
     }
@@ -194,7 +197,7 @@ async fn a_batch_that_is_given_up_does_not_disturb_the_next() {
     }
     deliver(&broker, &batch(&events[1..], &key)).await;
     broker.close().await;
-    let arrived = place.client().await.drain(&place.queue, b"last").await;
+    let arrived = place.client().await.drain(&place.queue).await;
     assert_complete_and_in_order(&events, &arrived);
 }
 

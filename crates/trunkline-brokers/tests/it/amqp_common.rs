@@ -9,17 +9,19 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::time::timeout;
 use trunkline_brokers::{AmqpBroker, AmqpSource};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::Event;
 use trunkline_core::json::{self, Layout};
-use trunkline_testkit::services::{self, PASSWORD, USER};
+use trunkline_testkit::contract::Arrived;
+use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
 /// No message takes longer than this, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,26 +100,21 @@ impl Client {
     }
 
     /// Takes what there is, down to the last: a message that the test itself puts behind all others.
-    pub(crate) async fn drain(&self, queue: &str, last: &[u8]) -> Vec<Vec<u8>> {
-        use lapin::BasicProperties;
-        use lapin::options::BasicPublishOptions;
-        self.channel
-            .basic_publish("".into(), queue.into(), BasicPublishOptions::default(), last, BasicProperties::default())
-            .await
-            .unwrap();
-        let mut consumer = self
-            .channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
-            .await
-            .unwrap();
-        let mut bodies = Vec::new();
+    pub(crate) async fn drain(&self, queue: &str) -> Vec<Arrived> {
+        const LAST: &[u8] = b"last";
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        self.channel.basic_publish("".into(), queue.into(), options, LAST, properties).await.unwrap();
+        let consume = self.channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+        let mut consumer = consume.await.unwrap();
+        let mut arrived = Vec::new();
         loop {
             let delivery = timeout(PATIENCE, consumer.next()).await.expect("in time").unwrap().unwrap();
             delivery.ack(BasicAckOptions::default()).await.unwrap();
-            if delivery.data == last {
-                return bodies;
+            if delivery.data == LAST {
+                return arrived;
             }
-            bodies.push(delivery.data);
+            let id = delivery.properties.message_id().as_ref().map(ToString::to_string);
+            arrived.push(Arrived { body: delivery.data, id });
         }
     }
 
@@ -176,6 +173,19 @@ pub(crate) fn source(yaml: &str) -> AmqpSource {
     source.unwrap()
 }
 
+/// Runs an expression in a server of a test's own.
+pub(crate) async fn eval(server: &Private, expression: &str) {
+    let base = server.port("rabbitmq") - 1;
+    let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+        .args(["-n", &format!("trunkline-{base}@localhost"), "eval", expression])
+        .env("HOME", server.directory().join("rabbitmq"))
+        .env("ERL_EPMD_PORT", (base + 4).to_string())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// The bodies of `events`.
 pub(crate) fn bodies(events: &[Arc<Event>]) -> Vec<Vec<u8>> {
     events.iter().map(|event| event.body.to_vec()).collect()
@@ -186,7 +196,7 @@ pub(crate) fn data(deliveries: &[Delivery]) -> Vec<Vec<u8>> {
 }
 
 /// Demands that all `events` arrived, and that within each conversation each was first seen in the order of `events`.
-pub(crate) fn assert_complete_and_in_order(events: &[Arc<Event>], arrived: &[Vec<u8>]) {
+pub(crate) fn assert_complete_and_in_order(events: &[Arc<Event>], arrived: &[Arrived]) {
     let first = |bodies: Vec<Vec<u8>>, conversation: &str| {
         let start = format!("{{\"sender_id\": {},", json::quote(conversation, Layout::Dumps));
         let mut seen = HashSet::new();
@@ -195,7 +205,10 @@ pub(crate) fn assert_complete_and_in_order(events: &[Arc<Event>], arrived: &[Vec
     };
     let conversations: HashSet<&str> = events.iter().map(|event| event.conversation.as_str()).collect();
     for conversation in conversations {
-        let (sent, seen) = (first(bodies(events), conversation), first(arrived.to_vec(), conversation));
+        let (sent, seen) = (
+            first(bodies(events), conversation),
+            first(arrived.iter().map(|message| message.body.clone()).collect(), conversation),
+        );
         let differs = sent.iter().zip(&seen).position(|(sent, seen)| sent != seen);
         assert!(
             differs.is_none(),

@@ -7,9 +7,10 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, Queu
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use trunkline_core::{Broker, Event, Outcome};
+use trunkline_testkit::contract::Arrived;
 use trunkline_testkit::services::Private;
 
-use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data};
+use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data, eval};
 use crate::common::{batch, deliver, event, journal, key, reason};
 
 /// What a broker says about a server that it cannot use, to `is_ready` and to `publish` alike.
@@ -159,7 +160,7 @@ async fn nothing_is_lost_or_inverted_when_the_connection_is_cut_again_and_again(
             }
         }
     }
-    let arrived = client.drain(&place.queue, b"last").await;
+    let arrived = client.drain(&place.queue).await;
     assert_complete_and_in_order(&events, &arrived);
 }
 
@@ -173,7 +174,7 @@ async fn a_connection_that_was_cut_while_idle_is_not_noticed() {
         deliver(&broker, &batch(part, &key())).await;
         cable.cut();
     }
-    assert_complete_and_in_order(&events, &place.client().await.drain(&place.queue, b"last").await);
+    assert_complete_and_in_order(&events, &place.client().await.drain(&place.queue).await);
 }
 
 #[tokio::test]
@@ -192,11 +193,11 @@ async fn a_full_queue_means_to_try_again() {
     let outcomes = broker.publish(&batch(&events[6..11], &key())).await;
     assert_eq!(outcomes, Outcome::Delivered.all(5));
     // The other queue has taken those too that this one refused.
-    assert_complete_and_in_order(&events, &client.drain(&place.queue, b"last").await);
+    assert_complete_and_in_order(&events, &client.drain(&place.queue).await);
 }
 
 /// Publishes to a queue that refuses while a slow consumer makes room one by one; what that consumer saw.
-async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Vec<u8>>) {
+async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Arrived>) {
     let place = Place::new("squeeze");
     let (broker, client) = (place.broker(more), place.client().await);
     deliver(&broker, &batch(&journal(1), &key())).await;
@@ -207,7 +208,6 @@ async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Vec<u8>>) {
     let consuming = channel.basic_consume(small.as_str().into(), "".into(), BasicConsumeOptions::default(), Default::default());
     let mut consumer = consuming.await.unwrap();
     let events: Vec<_> = (1..=2000).map(|number| event(number, &format!("user{}", number % 3), &format!("№ {number}"))).collect();
-    let last = events.last().unwrap().body.to_vec();
     let (saw, ()) = tokio::join!(
         async {
             let mut saw = Vec::new();
@@ -216,13 +216,12 @@ async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Vec<u8>>) {
                 let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await.unwrap().unwrap().unwrap();
                 delivery.ack(BasicAckOptions::default()).await.unwrap();
                 enough.insert(delivery.data.clone());
-                saw.push(delivery.data);
+                saw.push(Arrived::body(delivery.data));
             }
             saw
         },
         publish_all(&broker, &events)
     );
-    assert!(saw.contains(&last));
     (events, saw)
 }
 
@@ -237,22 +236,8 @@ async fn once_a_queue_has_refused_an_event_the_order_is_strict() {
     let (events, saw) = squeeze("").await;
     // The first batch has met the limit while all of it was under way.
     let (_, later) = events.split_at(512);
-    let is_later = |body: &Vec<u8>| later.iter().any(|event| event.body == *body);
+    let is_later = |message: &Arrived| later.iter().any(|event| event.body == message.body);
     assert_complete_and_in_order(later, &saw.into_iter().filter(is_later).collect::<Vec<_>>());
-}
-
-/// Runs an expression in the server.
-async fn eval(server: &Private, expression: &str) {
-    let base = server.port("rabbitmq") - 1;
-    let directory = server.directory().join("rabbitmq");
-    let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        .args(["-n", &format!("trunkline-{base}@localhost"), "eval", expression])
-        .env("HOME", &directory)
-        .env("ERL_EPMD_PORT", (base + 4).to_string())
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +265,7 @@ async fn a_message_over_the_limit_of_the_server_is_rejected_alone() {
         }
         assert!(matches!(&outcomes[2], Outcome::Retry { .. }), "{outcomes:?}");
     }
-    let arrived = place.client().await.drain(&place.queue, b"last").await;
+    let arrived = place.client().await.drain(&place.queue).await;
     assert_complete_and_in_order(&[events[0].clone(), events[3].clone(), events[5].clone()], &arrived);
 }
 
@@ -319,7 +304,7 @@ async fn nothing_is_lost_or_inverted_when_the_server_is_killed_in_the_middle() {
         published.await.unwrap();
         all.extend(events);
     }
-    let arrived = place.client().await.drain(&place.queue, b"last").await;
+    let arrived = place.client().await.drain(&place.queue).await;
     assert!(arrived.len() < all.len() + 3 * 512, "what comes twice is at most what was under way");
     assert_complete_and_in_order(&all, &arrived);
 }

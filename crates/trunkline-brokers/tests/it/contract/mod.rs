@@ -1,4 +1,5 @@
 //! The suite that every adapter has to pass, on the real receiver of each.
 
 mod file;
+mod rabbitmq;
 mod sqlite;
