@@ -1,6 +1,8 @@
 //! What librdkafka tells us from its own threads.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -9,46 +11,58 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::in_flight::Ticket;
 use crate::oauth::Token;
+use crate::reasons::Report;
 
-/// The ear of a client: it keeps what was reported last, because what fails later only says that time has run out.
+/// The ear of a client: it keeps what was reported, because what fails later only says that time has run out.
 #[derive(Debug)]
 pub(crate) struct Context {
+    servers: Arc<str>,
     token: Option<Token>,
     reports: watch::Sender<Reports>,
-    /// Told whenever a message leaves the queue of a producer.
-    pub(crate) progress: Notify,
 }
 
-/// What a client reported so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reports {
+#[derive(Debug, Default)]
+struct Reports {
     last: Option<(Instant, String)>,
-    /// Why a broker did not let us in; trying again makes no difference.
-    refusal: Option<String>,
-    are_all_down: bool,
+    /// Why brokers do not let us in, by address; empty for what is about all of them.
+    refusals: BTreeMap<String, String>,
 }
 
 impl Context {
-    pub(crate) fn new(token: Option<Token>) -> Self {
-        Self { token, reports: watch::Sender::default(), progress: Notify::new() }
+    pub(crate) fn new(servers: Arc<str>, token: Option<Token>) -> Self {
+        Self { servers, token, reports: watch::Sender::default() }
     }
 
     /// The latest report since `begin`.
     pub(crate) fn last_report(&self, begin: Instant) -> Option<String> {
         let reports = self.reports.borrow();
-        reports.last.as_ref().filter(|(time, _)| *time >= begin).map(|(_, text)| text.clone())
+        reports.last.as_ref().filter(|(time, _)| *time >= begin).map(|(_, report)| report.clone())
     }
 
-    /// Waits until no broker lets us in, and gives the reason.
+    /// Waits until none of the servers lets us in, and gives a reason. Without this a wrong password is only seen when the time
+    /// is up.
     pub(crate) async fn refused(&self) -> String {
+        let is_refused = |reports: &Reports| {
+            reports.refusals.contains_key("") || self.servers.split(',').all(|server| reports.refusals.contains_key(server))
+        };
         let mut reports = self.reports.subscribe();
+        let refused = reports.wait_for(is_refused).await;
         // The sender is ours, so it is there as long as we wait.
-        let refused = reports.wait_for(|reports| reports.are_all_down && reports.refusal.is_some()).await;
-        refused.ok().and_then(|reports| reports.refusal.clone()).unwrap_or_default()
+        refused.ok().and_then(|reports| reports.refusals.values().next().cloned()).unwrap_or_default()
+    }
+
+    fn report(&self, text: &str) {
+        let report = Report::new(text);
+        self.reports.send_modify(|reports| {
+            reports.last = Some((Instant::now(), text.to_owned()));
+            if report.is_refusal() {
+                reports.refusals.insert(report.broker.unwrap_or_default().to_owned(), text.to_owned());
+            }
+        });
     }
 }
 
@@ -57,20 +71,20 @@ impl ClientContext for Context {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", ?level, facility, message);
+        // Some broken connections are only logged: `[thrd:…]: localhost:9092/bootstrap: Disconnected`.
+        if facility == "FAIL"
+            && let Some((_, report)) = message.split_once("]: ")
+        {
+            self.report(report);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        let code = error.rdkafka_error_code();
-        self.reports.send_modify(|reports| match code {
-            // It says nothing about why.
-            Some(RDKafkaErrorCode::AllBrokersDown) => reports.are_all_down = true,
-            code => {
-                let is_refusal = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
-                reports.last = Some((Instant::now(), reason.to_owned()));
-                reports.refusal = is_refusal.then(|| reason.to_owned());
-            }
-        });
+        // That all brokers are down says nothing about why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.report(reason);
+        }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -85,10 +99,8 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let answer =
-            result.as_ref().map(|_| ()).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
-        ticket.answer(answer);
-        self.progress.notify_waiters();
+        let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        ticket.answer(result.as_ref().map(|_| ()).map_err(|(error, _)| code(error)));
     }
 }
 

@@ -12,11 +12,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::client::Context;
 use crate::detached::Detached;
 use crate::oauth::Token;
-use crate::reasons::explain;
+use crate::reasons::Report;
+use crate::trust;
 
 /// How long connecting and finding the topic may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -68,7 +70,7 @@ impl Cluster {
         let (cluster, runtime) = (self.clone(), Handle::current());
         let made = tokio::task::spawn_blocking(move || {
             cluster.check_files()?;
-            let context = Context::new(cluster.access.token.clone());
+            let context = Context::new(Arc::clone(&cluster.servers), cluster.access.token.clone());
             // A consumer starts a task of its own.
             let _runtime = runtime.enter();
             cluster.config.create_with_context(context).map_err(|error| cluster.refused(&error))
@@ -87,8 +89,8 @@ impl Cluster {
     fn refused(&self, error: &KafkaError) -> String {
         match error {
             KafkaError::ClientConfig(_, reason, property, _) => format!("librdkafka refuses its property `{property}`: {reason}"),
-            KafkaError::ClientCreation(reason) => explain(&self.servers, reason),
-            error => explain(&self.servers, &error.to_string()),
+            KafkaError::ClientCreation(reason) => Report::new(reason).sentence(&self.servers),
+            error => Report::new(&error.to_string()).sentence(&self.servers),
         }
     }
 
@@ -98,10 +100,9 @@ impl Cluster {
         loop {
             let left = CONNECT.saturating_sub(begin.elapsed());
             let (connected, name) = (Arc::clone(client), topic.to_owned());
-            let asked = tokio::task::spawn_blocking(move || partitions(&connected, &name, left));
             let answer = tokio::select! {
-                answer = asked => answer.map_err(|error| format!("the work was cut short: {error}"))?,
-                refusal = client.context().refused() => return Err(explain(&self.servers, &refusal)),
+                answer = on_a_thread(move || partitions(&connected, &name, left)) => answer?,
+                refusal = client.context().refused() => return Err(self.refusal(&refusal).await),
             };
             match answer {
                 Ok(count) => return Ok(Topic::Partitions(count)),
@@ -113,6 +114,18 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// Why no broker lets us in.
+    async fn refusal(&self, report: &str) -> String {
+        let report = Report::new(report);
+        if let Some(address) = report.broker.filter(|_| report.is_about_trust()) {
+            let (address, config) = (address.to_owned(), self.config.clone());
+            if let Ok(Some(reason)) = tokio::task::spawn_blocking(move || trust::why_not(&address, &config)).await {
+                return reason;
+            }
+        }
+        report.sentence(&self.servers)
     }
 
     /// Whether the brokers let us in and have the topic, or would create it. Creates nothing.
@@ -129,8 +142,12 @@ impl Cluster {
 
     /// Whether the server creates topics on demand; `None` when it does not tell us.
     async fn creates_topics(&self, client: &Arc<Client>) -> Option<bool> {
+        // The client for such questions does not serve the event that asks for a token.
+        if self.access.token.is_some() {
+            return None;
+        }
         let asker = Arc::clone(client);
-        let metadata = tokio::task::spawn_blocking(move || asker.client().fetch_metadata(Some("-"), CREATE)).await.ok()?.ok()?;
+        let metadata = on_a_thread(move || asker.client().fetch_metadata(Some("-"), CREATE)).await.ok()?.ok()?;
         let broker = ResourceSpecifier::Broker(metadata.brokers().first()?.id());
         let admin: Detached<AdminClient<Context>> = Detached::new(self.create().await.ok()?);
         let options = AdminOptions::new().request_timeout(Some(CREATE));
@@ -155,7 +172,7 @@ impl Cluster {
                 "Kafka at {servers} found a message for the topic `{topic}` invalid; a topic that is compacted needs `partition_by_sender: true`"
             ),
             code if is_missing(code) => self.missing_topic(topic),
-            code => explain(servers, report.unwrap_or(&code.to_string())),
+            code => Report::new(report.unwrap_or(&code.to_string())).sentence(servers),
         }
     }
 
@@ -165,6 +182,15 @@ impl Cluster {
             self.servers
         )
     }
+}
+
+/// Asks a question that blocks until it is answered or its time is up. Not one of the threads of the runtime, which waits for
+/// those before it ends.
+async fn on_a_thread<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (sender, answer) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || drop(sender.send(ask())));
+    thread.map_err(|error| format!("a thread could not be started: {error}"))?;
+    answer.await.map_err(|_| "a thread of the Kafka client panicked".to_owned())
 }
 
 /// How many partitions a topic has, at least one.

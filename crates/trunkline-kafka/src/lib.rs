@@ -22,6 +22,7 @@ mod producer;
 mod reasons;
 mod settings;
 mod source;
+mod trust;
 
 pub use broker::{KafkaBroker, kafka_from_section};
 pub use source::{KafkaSource, kafka_source_from_section};

@@ -109,10 +109,12 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused_without_being_shown() {
-        assert!(from_file("").unwrap_err().ends_with("does not hold a single token"));
-        assert!(from_file("a b").unwrap_err().ends_with("does not hold a single token"));
-        assert!(from_file(&token(&json!({"exp": 1}))).unwrap_err().ends_with("holds a token that has expired"));
-        assert!(Token::File("/nowhere/token".into()).get().unwrap_err().to_string().contains("`/nowhere/token` cannot be read"));
+        assert!(from_file("").err().unwrap().ends_with("does not hold a single token"));
+        assert!(from_file("a b").err().unwrap().ends_with("does not hold a single token"));
+        assert!(from_file(&token(&json!({"exp": 1}))).err().unwrap().ends_with("holds a token that has expired"));
+        assert!(
+            Token::File("/nowhere/token".into()).get().err().unwrap().to_string().contains("`/nowhere/token` cannot be read")
+        );
     }
 
     #[test]

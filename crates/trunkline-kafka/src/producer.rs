@@ -20,6 +20,9 @@ use crate::in_flight::InFlight;
 /// How long a purge may take; it waits for nobody outside the process.
 const PURGE: Duration = Duration::from_secs(5);
 
+/// How long a full queue is left alone.
+const QUEUE_FULL: Duration = Duration::from_millis(1);
+
 /// The largest message that we hand to librdkafka, in bytes; how large it may really be is the topic's business. Above 100 MiB a
 /// broker would cut the connection without a word.
 const LARGEST_MESSAGE: usize = 64 << 20;
@@ -114,15 +117,16 @@ impl Producer {
                 record.partition(partition(&event.conversation, self.partitions))
             };
             loop {
-                let progress = self.context().progress.notified();
                 match self.client.send(record) {
                     Ok(()) => break,
                     Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                        record = again;
-                        if timeout_at(deadline.into(), progress).await.is_err() {
-                            record.delivery_opaque.withdraw();
+                        if Instant::now() >= deadline {
+                            again.delivery_opaque.withdraw();
                             return Err(Stop::Late);
                         }
+                        record = again;
+                        // librdkafka frees the room of a message some time after it was answered, and tells nobody.
+                        tokio::time::sleep(QUEUE_FULL).await;
                     }
                     Err((error, refused)) => {
                         refused.delivery_opaque.withdraw();

@@ -61,23 +61,24 @@ const TLS_KEYS: [&str; 4] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_c
 pub(crate) fn cluster(section: &Section<'_>, directory: &Path) -> Option<Cluster> {
     section.unknown_keys(UnknownKeys::Warn);
     let protocol = protocol(section);
+    let (has_sasl, has_tls) = protocol.map_or((false, false), |protocol| (protocol.has_sasl, protocol.has_tls));
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Info);
-    config.set("security.protocol", protocol.name);
     if let Some(client_id) = section.string("client_id") {
         config.set("client.id", client_id);
     }
     let mut access = Access::default();
     // Read in any case, so that no hint calls them unknown and their values are checked.
-    let is_tls_right = read_tls(section, directory, protocol.has_tls.then_some(&mut config), &mut access);
-    let is_sasl_right = read_sasl(section, directory, protocol.has_sasl.then_some(&mut config), &mut access);
-    for (keys, has_effect) in [(&SASL_KEYS[..], protocol.has_sasl), (&TLS_KEYS[..], protocol.has_tls)] {
+    let is_tls_right = read_tls(section, directory, has_tls.then_some(&mut config), &mut access);
+    let is_sasl_right = read_sasl(section, directory, has_sasl.then_some(&mut config), &mut access);
+    let servers = servers(section);
+    let (protocol, servers) = (protocol?, servers?);
+    for (keys, has_effect) in [(&SASL_KEYS[..], has_sasl), (&TLS_KEYS[..], has_tls)] {
         for key in keys.iter().filter(|key| !has_effect && section.has(key)) {
             section.warning(key, format!("`{key}` has no effect with `security_protocol: {}`", protocol.name), None);
         }
     }
-    let servers = servers(section)?;
-    config.set("bootstrap.servers", &servers);
+    config.set("security.protocol", protocol.name).set("bootstrap.servers", &servers);
     (is_tls_right && is_sasl_right).then_some(Cluster { servers: servers.into(), config, access })
 }
 
@@ -104,9 +105,10 @@ fn check_topic(section: &Section<'_>, topic: &str) -> bool {
     is_legal
 }
 
-fn protocol(section: &Section<'_>) -> Protocol {
+/// `None` after an error, when nobody knows which of the other options are needed.
+fn protocol(section: &Section<'_>) -> Option<Protocol> {
     let choices = PROTOCOLS.map(|protocol| (protocol.name, protocol));
-    section.enumeration("security_protocol", &choices).unwrap_or(PROTOCOLS[1])
+    section.enumeration("security_protocol", &choices).or_else(|| (!section.has("security_protocol")).then_some(PROTOCOLS[1]))
 }
 
 /// `host:port,host:port`, as librdkafka wants it, from one text or a list of them.
@@ -169,7 +171,6 @@ fn read_tls(section: &Section<'_>, directory: &Path, config: Option<&mut ClientC
 /// Reads the options of SASL; false after an error.
 fn read_sasl(section: &Section<'_>, directory: &Path, config: Option<&mut ClientConfig>, access: &mut Access) -> bool {
     let mechanism = section.enumeration("sasl_mechanism", &MECHANISMS);
-    let mechanism = mechanism.unwrap_or(Mechanism::Password("PLAIN"));
     let username = section.string("sasl_username").filter(|name| !name.is_empty());
     let password = section.secret("sasl_password").filter(|password| !password.expose().is_empty());
     let token_file = section.string("sasl_oauthbearer_token_file").map(|path| directory.join(path));
@@ -180,6 +181,11 @@ fn read_sasl(section: &Section<'_>, directory: &Path, config: Option<&mut Client
         principal: section.string("sasl_kerberos_principal"),
     };
     let Some(config) = config else { return true };
+    let mechanism = match mechanism {
+        Some(mechanism) => mechanism,
+        None if section.has("sasl_mechanism") => return false,
+        None => Mechanism::Password("PLAIN"),
+    };
     match mechanism {
         Mechanism::Password(name) => {
             config.set("sasl.mechanism", name);
@@ -274,7 +280,7 @@ impl Kerberos {
             }
             // Then a ticket is there already, and somebody else renews it.
             (_, principal) => {
-                config.set("sasl.kerberos.kinit.cmd", "");
+                config.set("sasl.kerberos.kinit.cmd", ":").set("sasl.kerberos.min.time.before.relogin", "0");
                 if let Some(principal) = principal {
                     config.set("sasl.kerberos.principal", principal);
                 }

@@ -20,6 +20,7 @@ use crate::ID_HEADER;
 use crate::client::Context;
 use crate::cluster::Cluster;
 use crate::detached::Detached;
+use crate::reasons::Report;
 use crate::settings;
 
 /// How many events one call gives at the most.
@@ -70,7 +71,7 @@ impl Source for KafkaSource {
         let consumer: StreamConsumer<Context> = self.cluster.create().await?;
         let consumer = Arc::new(Detached::new(consumer));
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics).map_err(|error| crate::reasons::explain(&self.cluster.servers, &error.to_string()))?;
+        consumer.subscribe(&topics).map_err(|error| Report::new(&error.to_string()).sentence(&self.cluster.servers))?;
         let source = Self { cluster: self.cluster.clone(), topics: self.topics.clone() };
         Ok(Box::new(KafkaReader { source, consumer, read: HashMap::new() }))
     }
@@ -149,7 +150,7 @@ impl KafkaReader {
     fn explain(&self, error: &KafkaError) -> String {
         let topics = self.source.topics.join(", ");
         error.rdkafka_error_code().map_or_else(
-            || crate::reasons::explain(&self.source.cluster.servers, &error.to_string()),
+            || Report::new(&error.to_string()).sentence(&self.source.cluster.servers),
             |code| self.source.cluster.explain(&topics, code, None),
         )
     }

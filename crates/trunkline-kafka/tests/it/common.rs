@@ -1,0 +1,180 @@
+//! Brokers from YAML, events, and a reader of topics that is not ours.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{ClientConfig, Offset as Position, TopicPartitionList};
+use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{Batch, Broker, CursorKey, Event, EventId, JournalId, Kind, NewEvent, Offset, Outcome, Timestamp};
+use trunkline_kafka::KafkaBroker;
+use trunkline_testkit::services;
+
+/// How long anything may take.
+pub(crate) const LONG: Duration = Duration::from_mins(1);
+
+/// What `read` makes of the section `yaml`, in `directory`, and what was said about it.
+pub(crate) fn from_yaml<T>(
+    yaml: &str,
+    directory: &Path,
+    read: impl Fn(&Section<'_>, &Path) -> Option<T>,
+) -> (Option<T>, Vec<String>) {
+    let diagnostics = Diagnostics::new();
+    let text = format!("event_broker:\n  {}\n", yaml.trim().replace('\n', "\n  "));
+    let document = Document::parse("endpoints.yml", &text, &|_| None, &diagnostics).unwrap();
+    let made = document.read(UnknownKeys::Warn, &diagnostics, |root| {
+        root.section("event_broker", |section| {
+            section.node("type");
+            read(section, directory)
+        })
+    });
+    let said = diagnostics.sorted().into_iter().map(|diagnostic| {
+        let severity = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
+        let hint = diagnostic.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{severity}: {}: {}{hint}", diagnostic.path, diagnostic.message)
+    });
+    (made.flatten(), said.collect())
+}
+
+/// A broker of a section that has nothing wrong, with files in the directory of the certificates.
+pub(crate) fn broker(yaml: &str) -> KafkaBroker {
+    let read = |section: &Section<'_>, directory: &Path| KafkaBroker::from_section(section, directory, Some("test".to_owned()));
+    let (broker, said) = from_yaml(yaml, services::tls("ca.pem").parent().unwrap(), read);
+    assert_eq!(said, [""; 0], "{yaml}");
+    broker.unwrap()
+}
+
+/// The shared server without encryption and passwords.
+pub(crate) fn plain() -> String {
+    format!("localhost:{}", services::port("kafka"))
+}
+
+/// A section for the shared server, to which a test adds lines.
+pub(crate) fn plain_section(topic: &str) -> String {
+    format!("url: {}\nsecurity_protocol: PLAINTEXT\ntopic: {topic}\n", plain())
+}
+
+/// A name that no other test has.
+pub(crate) fn unique(name: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{name}-{}-{number}-{}", std::process::id(), JournalId::random().to_string().split_at(8).0)
+}
+
+/// A topic of one's own on the server at `servers`.
+pub(crate) async fn topic(servers: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+    let name = unique("events");
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+    let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
+    let results = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    assert_eq!(results, [Ok(name.clone())]);
+    name
+}
+
+/// A message as another consumer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Everything in a topic, partition by partition.
+pub(crate) fn read(servers: &str, topic: &str) -> Vec<Seen> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", "unused").create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
+    let mut seen = Vec::new();
+    for partition in metadata.topics()[0].partitions() {
+        let end = consumer.fetch_watermarks(topic, partition.id(), LONG).unwrap().1;
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic, partition.id(), Position::Beginning).unwrap();
+        consumer.assign(&from).unwrap();
+        let mut next = 0;
+        let begin = Instant::now();
+        while next < end {
+            assert!(begin.elapsed() < LONG, "{topic} is not read to its end");
+            let Some(message) = consumer.poll(LONG) else { continue };
+            let message = message.unwrap();
+            next = message.offset() + 1;
+            let headers = message.headers().into_iter().flat_map(|headers| {
+                let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+                headers.iter().map(move |header| (header.key.to_owned(), text(header.value)))
+            });
+            seen.push(Seen {
+                partition: message.partition(),
+                key: message.key().map(<[u8]>::to_vec),
+                headers: headers.collect(),
+                value: message.payload().unwrap().to_vec(),
+            });
+        }
+    }
+    seen
+}
+
+/// [`read`], off the runtime.
+pub(crate) async fn seen(servers: &str, topic: &str) -> Vec<Seen> {
+    let (servers, topic) = (servers.to_owned(), topic.to_owned());
+    tokio::task::spawn_blocking(move || read(&servers, &topic)).await.unwrap()
+}
+
+/// An event of `conversation` whose text is `text`, laid out as the journal holds it.
+pub(crate) fn event(offset: Offset, conversation: &str, text: &str) -> Arc<Event> {
+    let text = serde_json::json!({"event": "user", "timestamp": offset, "text": text}).to_string();
+    let document = json::lay_out(text.as_bytes(), Layout::Dumps).unwrap();
+    let new = NewEvent::from_document(&document, Some(conversation), 1.0).unwrap();
+    Arc::new(Event {
+        offset,
+        id: EventId::derive(JournalId::random(), Timestamp(1), offset),
+        time: Timestamp(1),
+        kind: Kind::Event,
+        conversation: new.conversation,
+        event_type: new.event_type,
+        channel: None,
+        body: new.body,
+    })
+}
+
+/// `count` events of `conversations` in turn, from offset 1.
+pub(crate) fn journal(count: u64, conversations: u64) -> Vec<Arc<Event>> {
+    (1..=count).map(|number| event(number, &format!("user{}", number % conversations), &format!("№ {number}"))).collect()
+}
+
+pub(crate) fn batch(events: &[Arc<Event>]) -> Batch {
+    let cursor = CursorKey { journal: JournalId::random(), subscription: "kafka".into() };
+    Batch { events: events.to_vec(), cursor, next: None, export: None }
+}
+
+/// Publishes and demands that all of it is delivered.
+pub(crate) async fn deliver(broker: &dyn Broker, events: &[Arc<Event>]) {
+    let outcomes = broker.publish(&batch(events)).await;
+    assert_eq!(outcomes, Outcome::Delivered.all(events.len()));
+}
+
+/// The bodies, as they should be in a topic of a single partition.
+pub(crate) fn bodies(events: &[Arc<Event>]) -> Vec<Vec<u8>> {
+    events.iter().map(|event| event.body.to_vec()).collect()
+}
+
+pub(crate) fn values(seen: Vec<Seen>) -> Vec<Vec<u8>> {
+    seen.into_iter().map(|seen| seen.value).collect()
+}
+
+/// Why an event was not delivered.
+pub(crate) fn reason(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Delivered => "",
+        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason,
+    }
+}
