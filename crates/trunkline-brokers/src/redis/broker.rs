@@ -137,7 +137,8 @@ impl RedisBroker {
             Some((cursor, stored)) if cursor == batch.cursor => stored,
             _ => self.stored(link, key).await?,
         };
-        let mut there = 0;
+        let count_below = |next: Offset| events.iter().take_while(|event| event.offset < next).count();
+        let mut there = count_below(known.done_by(&self.writer));
         for _ in 0..MOST_MOVES {
             state.known = Some((batch.cursor.clone(), known.clone()));
             let fresh = events.get(there..).unwrap_or_default();
@@ -159,7 +160,8 @@ impl RedisBroker {
                 }
                 Reply::Moved(found) => {
                     let found = Stored::parse(Some(found))?;
-                    there = there.max(self.moved(&known, &found, key, events)?);
+                    self.notice(&known, &found, key)?;
+                    there = count_below(found.position().unwrap_or_default());
                     known = found;
                 }
             }
@@ -167,21 +169,15 @@ impl RedisBroker {
         Err(format!("the cursor `{key}` of {} moves all the time; does another gateway use it?", self.plan.address.place))
     }
 
-    /// How many events at the head are there already.
-    fn moved(&self, known: &Stored, found: &Stored, key: &str, events: &[Arc<Event>]) -> Result<usize, String> {
+    /// Says what it means that the cursor is not where we left it, and stops when somebody else moves it.
+    fn notice(&self, known: &Stored, found: &Stored, key: &str) -> Result<(), String> {
         let place = &self.plan.address.place;
         match known.compare(found, &self.writer) {
-            Moved::Forward(next) => Ok(events.iter().take_while(|event| event.offset < next).count()),
-            Moved::Back(next) => {
-                let found = found.position().unwrap_or_default();
-                error!(
-                    place,
-                    cursor = key,
-                    known = next,
-                    found,
-                    "Redis lost events that it had confirmed; export that range again"
-                );
-                Ok(0)
+            Moved::Forward => Ok(()),
+            Moved::Back => {
+                let (known, found) = (known.position(), found.position());
+                error!(place, cursor = key, known, found, "Redis lost events that it had confirmed; export that range again");
+                Ok(())
             }
             Moved::ByAnother => Err(format!(
                 "another gateway with a copy of this journal publishes to {place} (cursor `{key}`); stop one of them, or give the \
@@ -223,13 +219,13 @@ impl RedisBroker {
             todo = later;
             for (entries, reply) in groups.iter().zip(replies) {
                 match reply {
-                    Ok(Reply::Done) => {}
+                    // Nothing moves what is not compared.
+                    Ok(Reply::Done | Reply::Moved(_)) => {}
                     Ok(Reply::Stopped(count, fault)) => {
                         let index = entries.iter().nth(count).map_or(0, |(event, _)| event);
                         outcomes.fail(index, Outcome::retry(self.fault(entries, fault)));
                         todo.extend(entries.iter().skip(count + 1).map(|(event, key)| (event, key.to_owned())));
                     }
-                    Ok(Reply::Moved(_)) => {}
                     Err(reason) => entries.iter().for_each(|(event, _)| outcomes.fail(event, Outcome::retry(reason.clone()))),
                 }
             }

@@ -15,10 +15,10 @@ pub(super) struct Stored {
 /// What the value in Redis means for us, when it is not the one that we saw last.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// An attempt of ours that was given up has done its work after all; events below the offset are there.
-    Forward(Offset),
-    /// The server has lost writes, or somebody changed it; the offset is where it was before.
-    Back(Offset),
+    /// An attempt of ours that was given up has done its work after all.
+    Forward,
+    /// The server has lost writes, or somebody changed it.
+    Back,
     /// Somebody else publishes for the same subscription of the same journal.
     ByAnother,
 }
@@ -33,7 +33,7 @@ impl Stored {
         let text = text.unwrap_or_default();
         let number = text.split_once(' ').map_or(text.as_str(), |(number, _)| number);
         match number.parse() {
-            Ok(next) => Ok(Self { next, text }),
+            Ok(next) => Ok(Self { text, next }),
             Err(_) if text.is_empty() => Ok(Self::default()),
             Err(_) => Err(format!("{text:?} is no cursor")),
         }
@@ -47,6 +47,12 @@ impl Stored {
         (!self.text.is_empty()).then_some(self.next)
     }
 
+    /// The offset below which `writer` itself has published everything. What another run stored does not count: a caller that
+    /// knowingly starts before it, with a journal restored from a backup, must not have its events swallowed.
+    pub(super) fn done_by(&self, writer: &str) -> Offset {
+        if self.is_by(writer) { self.next } else { 0 }
+    }
+
     fn is_by(&self, writer: &str) -> bool {
         self.text.split_once(' ').is_some_and(|(_, by)| by == writer)
     }
@@ -57,9 +63,9 @@ impl Stored {
         if self.is_by(writer) && !found.is_by(writer) && found.position().is_some() {
             Moved::ByAnother
         } else if found.next > self.next {
-            Moved::Forward(found.next)
+            Moved::Forward
         } else {
-            Moved::Back(self.next)
+            Moved::Back
         }
     }
 }
@@ -93,11 +99,11 @@ mod tests {
     #[test]
     fn late_attempts_are_told_from_lost_data_and_from_other_writers() {
         let compare = |expected: &str, found: &str| stored(expected).compare(&stored(found), "me");
-        assert_eq!(compare("7 me", "9 me"), Moved::Forward(9));
-        assert_eq!(compare("", "9 me"), Moved::Forward(9));
-        assert_eq!(compare("7 before", "9 before"), Moved::Forward(9));
-        assert_eq!(compare("7 me", "5 me"), Moved::Back(7));
-        assert_eq!(compare("7 me", ""), Moved::Back(7));
+        assert_eq!(compare("7 me", "9 me"), Moved::Forward);
+        assert_eq!(compare("", "9 me"), Moved::Forward);
+        assert_eq!(compare("7 before", "9 before"), Moved::Forward);
+        assert_eq!(compare("7 me", "5 me"), Moved::Back);
+        assert_eq!(compare("7 me", ""), Moved::Back);
         assert_eq!(compare("7 me", "9 other"), Moved::ByAnother);
         assert_eq!(compare("7 me", "5 before"), Moved::ByAnother);
     }

@@ -2,12 +2,15 @@
 
 use redis::{ErrorKind, RedisError};
 
+const NO_PERMISSION: &str = "does not let this user do that; it needs the commands and keys that the manual lists";
+
 /// What each error code of the server means, and what to do. The first that is found in the answer counts.
-const CODES: [(&str, &str); 18] = [
+const CODES: [(&str, &str); 19] = [
     ("OOM", "has no memory left (`maxmemory`) and evicts nothing; let consumers catch up, set `max_length`, or give it more"),
     ("WRONGPASS", "refuses the user name or the password"),
     ("NOAUTH", "wants a password; set `password`, and `username` unless it is that of the default user"),
-    ("NOPERM", "does not let this user do that; it needs the commands and keys that the manual lists"),
+    ("NOPERM", NO_PERMISSION),
+    ("user executing the script", NO_PERMISSION),
     ("READONLY", "is a replica and cannot be written to; name the primary in `url`"),
     ("LOADING", "is reading its data from disk after a start; it will be tried again"),
     ("MISCONF", "cannot save its data and refuses writes; look at its log and its disk"),

@@ -150,7 +150,9 @@ fn credentials(section: &Section<'_>, nodes: &mut [ConnectionInfo], username: Op
         }) {
             section.error("url", "the nodes of a cluster have the same user and password", None);
         }
-        nodes.iter_mut().for_each(|node| *node = node.clone().set_redis_settings(first.clone()));
+        for node in nodes {
+            *node = node.clone().set_redis_settings(first.clone());
+        }
         return;
     }
     if nodes.iter().any(has_own) {

@@ -40,7 +40,7 @@ impl StreamReader {
         let mut create = cmd("XGROUP");
         create.arg("CREATE").arg(&source.key).arg(&source.group).arg(0).arg("MKSTREAM");
         match create.exec_async(&mut connection).await {
-            Err(error) if error.code() != Some("BUSYGROUP") => return Err(explain(error)),
+            Err(error) if error.code() != Some("BUSYGROUP") => Err(explain(error)),
             _ => Ok(Self { source, connection, last: "0".to_owned(), unsettled: Vec::new() }),
         }
     }
