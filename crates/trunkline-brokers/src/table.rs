@@ -7,6 +7,7 @@ use trunkline_config::{Section, closest};
 use trunkline_core::{Broker, Source};
 
 use crate::exec::python::is_class_path;
+use crate::file::file_source_from_section;
 use crate::{
     exec_from_section, file_from_section, pika_from_section, pika_source_from_section, python_from_section, redis_from_section,
     redis_source_from_section, sql_from_section, webhook_from_section,
@@ -60,13 +61,17 @@ const ROWS: &[BrokerSpec] = &[
     BrokerSpec {
         class: Some("rasa.core.brokers.file.FileEventBroker"),
         exactly_once: true,
+        source: Some(file_source_from_section),
         ..BrokerSpec::new("file", "a file with one JSON document per line", file_from_section)
     },
     BrokerSpec {
+        kind: "kafka",
+        summary: "a topic of Apache Kafka",
         class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
+        exactly_once: false,
         build: None,
+        source: None,
         feature: Some("kafka"),
-        ..BrokerSpec::new("kafka", "a topic of Apache Kafka", file_from_section)
     },
     BrokerSpec {
         class: Some("rasa.core.brokers.pika.PikaEventBroker"),
@@ -118,11 +123,9 @@ impl Brokers {
     /// The row for what stands under `type`: a kind in upper or lower case, the exact class path of one of Rasa's own brokers,
     /// or the path of any other Python class, which is of kind `python`.
     pub fn find(&self, kind: &str) -> Result<&BrokerSpec, UnknownKind> {
-        let is_class = is_class_path(kind) && !self.rows.iter().any(|spec| spec.class == Some(kind));
-        let is_it = |spec: &&BrokerSpec| {
-            spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind) || (is_class && spec.kind == PYTHON)
-        };
-        self.rows.iter().find(is_it).ok_or_else(|| {
+        let is_it = |spec: &&BrokerSpec| spec.kind.eq_ignore_ascii_case(kind) || spec.class == Some(kind);
+        let of_a_class = || self.rows.iter().find(|spec| spec.kind == PYTHON).filter(|_| is_class_path(kind));
+        self.rows.iter().find(is_it).or_else(of_a_class).ok_or_else(|| {
             if kind.contains('.') {
                 UnknownKind::Class(kind.to_owned())
             } else {

@@ -2,8 +2,10 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use super::Fsync;
 
 /// The open file, and where it ends as far as we know.
 #[derive(Debug)]
@@ -21,9 +23,9 @@ pub(super) enum Change {
 }
 
 impl AppendFile {
-    /// Opens or creates the file.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Metadata)> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    /// Opens or creates the file; a new one gets the permissions `mode`, less what the process withholds from all its files.
+    pub(super) fn open(path: &Path, mode: u32) -> io::Result<(Self, Metadata)> {
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(mode).open(path)?;
         let metadata = file.metadata()?;
         let end = metadata.len();
         Ok((Self { file, end }, metadata))
@@ -64,11 +66,11 @@ impl AppendFile {
         self.file.write_all(bytes)
     }
 
-    /// Writes `bytes` at the end and syncs them. When that fails, the file is as it was.
+    /// Writes `bytes` at the end, and syncs them unless it is to do without. When that fails, the file is as it was.
     ///
     /// A failed removal is told with the error, because somebody has to look at the file then.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.file.write_all(bytes).and_then(|()| self.file.sync_data()) {
+    pub(super) fn append(&mut self, bytes: &[u8], fsync: Fsync) -> io::Result<()> {
+        match self.file.write_all(bytes).and_then(|()| self.sync(fsync)) {
             Ok(()) => {
                 self.end += bytes.len() as u64;
                 Ok(())
@@ -93,8 +95,16 @@ impl AppendFile {
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(super) fn sync(&self, fsync: Fsync) -> io::Result<()> {
+        match fsync {
+            Fsync::Batch => self.file.sync_data(),
+            Fsync::Never => Ok(()),
+        }
+    }
+
+    /// What the system knows about the file.
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
     }
 
     /// Removes what a failed write left. Also after a failed sync: the system then forgets that the bytes are not on the
@@ -120,7 +130,7 @@ mod tests {
         let path = directory.path().join("log");
         let check = |left: &[u8], succeeds: bool, expected: &[u8]| {
             std::fs::write(&path, "old\n").expect("a file");
-            let (file, _) = AppendFile::open(&path).expect("an open file");
+            let (file, _) = AppendFile::open(&path, 0o666).expect("an open file");
             std::fs::write(&path, [b"old\n", left].concat()).expect("a file");
             assert_eq!(file.cut_back(b"new\n").is_ok(), succeeds);
             assert_eq!(std::fs::read(&path).expect("a file"), expected);

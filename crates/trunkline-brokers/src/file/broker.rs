@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
+use super::Options;
 use super::log::Log;
+use super::tidy::Tidy;
 use crate::blocking::Blocking;
 use crate::job::{Job, Stored};
 use crate::paths::{describe, missing_directory};
@@ -18,14 +20,23 @@ use crate::paths::{describe, missing_directory};
 #[derive(Debug)]
 pub struct FileBroker {
     path: Arc<Path>,
+    is_rotated: bool,
     state: Blocking<State>,
 }
 
 impl FileBroker {
     /// A broker that appends to `path`. Nothing is opened before the first call.
     pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::with_options(path, Options::default())
+    }
+
+    /// The same, with what can be chosen.
+    pub fn with_options(path: impl Into<PathBuf>, options: Options) -> Self {
         let path: Arc<Path> = path.into().into();
-        Self { path: Arc::clone(&path), state: Blocking::new(State { path, log: None, stored: Stored::default() }) }
+        let tidy = options.rotate.as_ref().map(|rotation| Tidy::new(&path, rotation));
+        let is_rotated = tidy.is_some();
+        let state = State { path: Arc::clone(&path), options, log: None, stored: Stored::default(), tidy };
+        Self { path, is_rotated, state: Blocking::new(state) }
     }
 
     /// Where the events go.
@@ -44,8 +55,8 @@ impl Broker for FileBroker {
 
     /// Whether the file, or the directory where it would be created, is there and may be written. Nothing is created.
     async fn is_ready(&self) -> Result<(), String> {
-        let path = Arc::clone(&self.path);
-        tokio::task::spawn_blocking(move || check(&path)).await.unwrap_or_else(|error| Err(error.to_string()))
+        let (path, is_rotated) = (Arc::clone(&self.path), self.is_rotated);
+        tokio::task::spawn_blocking(move || check(&path, is_rotated)).await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
@@ -54,8 +65,8 @@ impl Broker for FileBroker {
     }
 
     async fn close(&self) {
-        // Everything is synced already; this gives the lock back. A panic of the closure is not possible.
-        let _ = self.state.call(|state| state.log = None).await;
+        // Everything is written already; this gives the lock back. A panic of the closure is not possible.
+        let _ = self.state.call(State::close).await;
     }
 }
 
@@ -63,10 +74,12 @@ impl Broker for FileBroker {
 #[derive(Debug)]
 struct State {
     path: Arc<Path>,
+    options: Options,
     /// Taken out while it is worked on: after an error or a panic the next call opens anew, with the same care as after
     /// a crash, and so there is only one way to recover.
     log: Option<Log>,
     stored: Stored,
+    tidy: Option<Tidy>,
 }
 
 impl State {
@@ -74,7 +87,11 @@ impl State {
         let fresh = job.events.get(self.stored.events_already_there(job)..).unwrap_or_default();
         if !fresh.is_empty() {
             let mut log = self.opened(&job.cursor)?;
-            log.append(fresh, job.next).map_err(|error| describe("write", &self.path, &error))?;
+            let result = log.append(fresh, job.next).map_err(|error| describe("write", &self.path, &error));
+            if log.take_has_rotated() {
+                self.tidy();
+            }
+            result?;
             self.log = Some(log);
         }
         self.stored.advance(job, job.next);
@@ -96,12 +113,31 @@ impl State {
             }
             info!(path = %self.path.display(), "File was moved away or changed hands and is opened anew");
         }
-        Log::open(&self.path, cursor)
+        let log = Log::open(&self.path, cursor, &self.options)?;
+        // What an earlier process left.
+        self.tidy();
+        Ok(log)
+    }
+
+    fn tidy(&self) {
+        if let Some(tidy) = &self.tidy {
+            tidy.start();
+        }
+    }
+
+    fn close(&mut self) {
+        self.log = None;
+        if let Some(tidy) = &self.tidy {
+            tidy.stop();
+        }
     }
 }
 
-fn check(path: &Path) -> Result<(), String> {
+fn check(path: &Path, is_rotated: bool) -> Result<(), String> {
     match path.metadata() {
+        Ok(metadata) if is_rotated && !metadata.is_file() && !metadata.is_dir() => {
+            Err(format!("`{}` is no regular file and cannot be rotated; leave out `rotate`", path.display()))
+        }
         // Opening a pipe without a reader would block.
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
         Ok(_) => OpenOptions::new().append(true).open(path).map(drop).map_err(|error| describe("open", path, &error)),

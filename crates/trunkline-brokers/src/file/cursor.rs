@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use trunkline_core::json::{Layout, quote, unquote};
 use trunkline_core::{CursorKey, JournalId, Offset};
 
+use super::Fsync;
 use crate::paths::{Identity, describe};
 
 const VERSION: &str = "trunkline-cursor 1";
@@ -124,8 +125,11 @@ impl CursorFile {
         self.file.write_all_at(record.to_line().as_bytes(), 0)
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(super) fn sync(&self, fsync: Fsync) -> io::Result<()> {
+        match fsync {
+            Fsync::Batch => self.file.sync_data(),
+            Fsync::Never => Ok(()),
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! The open file: what is there is compared, what is missing is appended.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::{info, warn};
 use trunkline_core::{CursorKey, Event, Offset};
 
 use super::append::{AppendFile, Change};
 use super::cursor::{CursorFile, Record};
+use super::rotation::{Stamp, directory_of};
+use super::{Fsync, Options};
 use crate::paths::{Identity, describe};
 
 /// A file that lines are appended to, with its cursor.
@@ -29,12 +33,17 @@ pub(super) struct Log {
     /// Whether the cursor on disk describes the file well enough for a crash in the next write.
     settled: bool,
     strangers_reported: bool,
+    options: Options,
+    has_rotated: bool,
 }
+
+/// The permissions of a file that is new, as everywhere.
+const USUAL_MODE: u32 = 0o666;
 
 impl Log {
     /// Opens or creates the file and its cursor, and finds out what the cursor does not cover.
-    pub(super) fn open(path: &Path, key: &CursorKey) -> Result<Self, String> {
-        let (file, metadata) = AppendFile::open(path).map_err(|error| describe("open", path, &error))?;
+    pub(super) fn open(path: &Path, key: &CursorKey, options: &Options) -> Result<Self, String> {
+        let (file, metadata) = AppendFile::open(path, USUAL_MODE).map_err(|error| describe("open", path, &error))?;
         let end = file.end();
         let mut log = Self {
             path: path.to_owned(),
@@ -46,6 +55,8 @@ impl Log {
             unread: end..end,
             settled: false,
             strangers_reported: false,
+            options: options.clone(),
+            has_rotated: false,
         };
         if metadata.is_file() {
             let (cursor, record) = CursorFile::open(&CursorFile::path_for(path))?;
@@ -70,6 +81,11 @@ impl Log {
             && self.cursor.as_ref().is_none_or(|cursor| cursor.is_at(&CursorFile::path_for(&self.path)))
     }
 
+    /// Whether the file was rotated since the last call.
+    pub(super) fn take_has_rotated(&mut self) -> bool {
+        std::mem::take(&mut self.has_rotated)
+    }
+
     /// Sees to it that the lines of `events` are in the file and on the disk, and moves the cursor to `next`.
     ///
     /// After an error the log must be opened anew.
@@ -83,12 +99,17 @@ impl Log {
         let (there, missing) = lines.split_at(there);
         if missing.is_empty() {
             // The process that wrote them may have died before it synced them.
-            self.file.sync()?;
+            self.file.sync(self.options.fsync)?;
         } else {
-            if next.is_some() && !self.settled {
-                self.settle(first_behind(there.len(), events))?;
+            let first = next.map(|_| first_behind(there.len(), events));
+            // Not while a line is torn, or while it is not known what the end of the file is.
+            if there.last().is_none_or(|&byte| byte == b'\n') && self.unread.is_empty() && self.is_rotation_due(missing.len())? {
+                self.rotate(first.or(self.next))?;
             }
-            self.file.append(missing)?;
+            if let Some(first) = first.filter(|_| !self.settled) {
+                self.settle(first)?;
+            }
+            self.file.append(missing, self.options.fsync)?;
         }
         self.move_cursor(next);
         Ok(())
@@ -162,19 +183,52 @@ impl Log {
         Ok(0)
     }
 
-    /// Puts the cursor at the end of the file and on the disk, with the directory that names both files: a power cut must
+    fn is_rotation_due(&self, more: usize) -> io::Result<bool> {
+        let Some(rotation) = &self.options.rotate else { return Ok(false) };
+        Ok(rotation.is_due(self.file.end(), more, self.file.metadata()?.modified()?, SystemTime::now()))
+    }
+
+    /// Gives the file another name and goes on in a new one; `next` is the first event for the new one, where there is a
+    /// cursor.
+    ///
+    /// At whatever point this is cut short, the cursor on the disk is right: it speaks of the end of the old file until the
+    /// new one has its name, and an empty file at the path is the new one. Nothing is written to that before the cursor
+    /// speaks of it.
+    fn rotate(&mut self, next: Option<Offset>) -> io::Result<()> {
+        let explain = |error: io::Error| io::Error::new(error.kind(), format!("it cannot be rotated: {error}"));
+        self.file.sync(self.options.fsync)?;
+        if let Some(next) = next {
+            self.settle(next)?;
+        }
+        // Of a symbolic link, what it leads to is renamed, so that the link goes on leading to the newest.
+        let path = fs::canonicalize(&self.path).map_err(explain)?;
+        let rotated = Stamp::next(&path, SystemTime::now()).map_err(explain)?.path(&path);
+        let mode = self.file.metadata()?.mode() & 0o7777;
+        fs::rename(&path, &rotated).map_err(explain)?;
+        let (file, metadata) = AppendFile::open(&self.path, mode).map_err(explain)?;
+        info!(path = %self.path.display(), rotated = %rotated.display(), "File was rotated");
+        let end = file.end();
+        (self.file, self.identity, self.unread) = (file, Identity::new(&metadata), end..end);
+        (self.settled, self.strangers_reported, self.has_rotated) = (false, false, true);
+        if let Some(next) = next {
+            self.settle(next)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the cursor at the end of the file and on the disk, behind the directory that names both files: a power cut must
     /// not leave lines behind that no cursor accounts for.
     fn settle(&mut self, next: Offset) -> io::Result<()> {
-        if let Some(cursor) = &self.cursor {
-            cursor.write(&self.record(next))?;
-            cursor.sync()?;
-            let directory = self.path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let Some(cursor) = &self.cursor else { return Ok(()) };
+        if self.options.fsync == Fsync::Batch {
             // Where the directory may be written but not read, its entries are safe a little later.
-            if let Err(error) = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()) {
+            if let Err(error) = File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()) {
                 warn!(%error, path = %self.path.display(), "Directory was not synced");
             }
-            self.settled = true;
         }
+        cursor.write(&self.record(next))?;
+        cursor.sync(self.options.fsync)?;
+        self.settled = true;
         Ok(())
     }
 
@@ -219,6 +273,7 @@ fn first_behind(length: usize, events: &[Arc<Event>]) -> Offset {
 mod tests {
     use trunkline_core::{EventId, JournalId, Kind, Timestamp};
 
+    use super::super::Rotation;
     use super::*;
 
     fn event(offset: Offset) -> Arc<Event> {
@@ -234,6 +289,48 @@ mod tests {
         })
     }
 
+    /// What stands in the rotated files and in the last one.
+    fn everything(path: &Path) -> Vec<u8> {
+        let stamps = Stamp::all(path).expect("a directory");
+        let rotated = stamps.iter().map(|stamp| stamp.path(path)).chain([path.to_owned()]);
+        rotated.flat_map(|file| std::fs::read(file).expect("a file")).collect()
+    }
+
+    #[test]
+    fn a_crash_at_any_step_of_a_rotation_loses_and_doubles_nothing() {
+        let events: Vec<_> = (1..6).map(event).collect();
+        let expected = lines(&events);
+        let options = Options { rotate: Some(Rotation { size: Some(100), ..Rotation::default() }), ..Options::default() };
+        let torn = lines(&events[2..4]);
+        for step in 0..=4 + torn.len() {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("log");
+            let key = CursorKey { journal: JournalId::random(), subscription: "s".into() };
+            let mut log = Log::open(&path, &key, &Options::default()).expect("a log");
+            log.append(&events[..2], Some(3)).expect("a write");
+            if step >= 1 {
+                log.settle(3).expect("a cursor");
+            }
+            if step >= 2 {
+                std::fs::rename(&path, Stamp::next(&path, SystemTime::now()).expect("a name").path(&path)).expect("a rename");
+            }
+            if step >= 3 {
+                drop(AppendFile::open(&path, USUAL_MODE).expect("a file"));
+            }
+            drop(log);
+            if step >= 4 {
+                Log::open(&path, &key, &options).expect("a log").settle(3).expect("a cursor");
+                std::fs::write(&path, &torn[..step - 4]).expect("what reached the disk");
+            }
+
+            let mut log = Log::open(&path, &key, &options).expect("a log");
+            assert_eq!(log.next(), Some(3), "step {step}");
+            log.append(&events[2..4], Some(5)).expect("a write");
+            log.append(&events[4..], Some(6)).expect("a write");
+            assert_eq!(everything(&path), expected, "step {step}");
+        }
+    }
+
     #[test]
     fn a_crash_at_any_byte_of_the_very_first_write_doubles_nothing() {
         let events = [event(7), event(8)];
@@ -242,13 +339,13 @@ mod tests {
             let directory = tempfile::tempdir().expect("a directory");
             let path = directory.path().join("log");
             let key = CursorKey { journal: JournalId::random(), subscription: "s".into() };
-            let mut log = Log::open(&path, &key).expect("a log");
+            let mut log = Log::open(&path, &key, &Options::default()).expect("a log");
             log.file = AppendFile::read_only(&path).expect("a file that cannot be written");
             log.append(&events, Some(9)).expect_err("no write");
             drop(log);
             std::fs::write(&path, &expected[..length]).expect("what reached the disk");
 
-            let mut log = Log::open(&path, &key).expect("a log");
+            let mut log = Log::open(&path, &key, &Options::default()).expect("a log");
             assert_eq!(log.next(), Some(7));
             log.append(&events, Some(9)).expect("a write");
             assert_eq!(std::fs::read(&path).expect("the file"), expected, "crash at {length}");

@@ -94,7 +94,7 @@ impl Pairs<'_> {
         Some(Tls { mode, ..tls })
     }
 
-    /// As PyMySQL, mysqlclient and Connector/Python understand them.
+    /// As `PyMySQL`, mysqlclient and Connector/Python understand them.
     fn mysql_tls(&self, directory: &Path) -> Option<Tls> {
         const MODES: [(&str, TlsMode); 5] = [
             ("disabled", TlsMode::Never),

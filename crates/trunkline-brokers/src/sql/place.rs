@@ -17,7 +17,7 @@ const SCHEMA_VARIABLE: &str = "POSTGRESQL_SCHEMA";
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Sqlite(Location),
-    Server(Server),
+    Server(Box<Server>),
 }
 
 impl Place {
@@ -36,12 +36,12 @@ impl Place {
                 }
                 match Dialect::read(section, "url", dialect)? {
                     Dialect::Sqlite => Self::Sqlite(location_of_url(section, rest)?),
-                    dialect => Self::Server(server_of_url(section, dialect, rest, directory)?),
+                    dialect => Self::Server(Box::new(server_of_url(section, dialect, rest, directory)?)),
                 }
             }
             None => match Dialect::read(section, "dialect", given.dialect.as_deref().unwrap_or("sqlite")) {
                 Some(Dialect::Sqlite) => Self::Sqlite(given.location(section, default_db)?),
-                Some(dialect) => Self::Server(given.server(section, dialect, directory)?),
+                Some(dialect) => Self::Server(Box::new(given.server(section, dialect, directory)?)),
                 None => {
                     // So that its keys are not called unknown beside the error that counts.
                     section.node("query");
@@ -69,7 +69,7 @@ struct Given {
     port: Option<u16>,
     username: Option<String>,
     password: Option<Secret>,
-    query_is_given: bool,
+    has_query: bool,
 }
 
 impl Given {
@@ -81,7 +81,7 @@ impl Given {
             port: section.port("port"),
             username: section.string("username"),
             password: section.secret("password"),
-            query_is_given: section.node("query").is_some(),
+            has_query: section.node("query").is_some(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Given {
             ("port", self.port.is_some()),
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
-            ("query", self.query_is_given),
+            ("query", self.has_query),
         ];
         keys.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use trunkline_config::{Section, UnknownKeys};
 use trunkline_core::Broker;
 
-use super::SqlBroker;
 use super::place::Place;
+use super::{ServerBroker, SqlBroker};
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
 /// Rasa's default.
@@ -20,10 +20,11 @@ const DEFAULT_DB: &str = "events.db";
 ///
 /// The environment variable `POSTGRESQL_SCHEMA` names the schema in PostgreSQL.
 pub fn sql_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Broker>> {
-    broker_from_section(section, directory, &|name| std::env::var(name).ok())
+    sql_from_section_in(section, directory, &|name| std::env::var(name).ok())
 }
 
-fn broker_from_section(
+/// The same with another environment than that of the process.
+pub fn sql_from_section_in(
     section: &Section<'_>,
     directory: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -32,9 +33,6 @@ fn broker_from_section(
     warn_of_idle_keys(section, ENDPOINT_KEYS);
     Some(match Place::read(section, directory, DEFAULT_DB, environment)? {
         Place::Sqlite(location) => Arc::new(SqlBroker::sqlite(location)),
-        Place::Server(server) => {
-            section.error("dialect", format!("{server} cannot be used yet"), None);
-            return None;
-        }
+        Place::Server(server) => Arc::new(ServerBroker::new(*server)),
     })
 }

@@ -3,11 +3,13 @@
 //! Its table is `events(id, sender_id, type_name, timestamp, intent_name, action_name, data)`, of the same name as the
 //! broker's and of another shape. Nothing is ever written to it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
 use trunkline_config::{Section, UnknownKeys};
 
+use super::history::ServerHistory;
 use super::place::Place;
 use super::sqlite::History;
 use crate::blocking::Blocking;
@@ -31,6 +33,7 @@ pub struct SqlTrackerStore {
 #[derive(Debug)]
 enum Table {
     Sqlite(Blocking<History>),
+    Server(Box<ServerHistory>),
 }
 
 /// A row of the table.
@@ -66,17 +69,25 @@ impl SqlTrackerStore {
     /// the section; `None` only beside an error. No file is read and nothing is connected to. `POSTGRESQL_SCHEMA` in the
     /// environment names the schema in PostgreSQL, as in Rasa.
     pub fn from_section(section: &Section<'_>, directory: &Path) -> Option<Self> {
+        Self::from_section_in(section, directory, &|name| std::env::var(name).ok())
+    }
+
+    /// The same with another environment than that of the process.
+    pub fn from_section_in(
+        section: &Section<'_>,
+        directory: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
         section.unknown_keys(UnknownKeys::Warn);
         // Rasa needs it for creating a database.
         section.node("login_db");
-        match Place::read(section, directory, DEFAULT_DB, &|name| std::env::var(name).ok())? {
+        match Place::read(section, directory, DEFAULT_DB, environment)? {
             Place::Sqlite(location) => Some(Self {
                 place: format!("the SQLite database `{location}`"),
                 table: Table::Sqlite(Blocking::new(History::new(location))),
             }),
             Place::Server(server) => {
-                section.error("dialect", format!("the tracker store in {server} cannot be read yet"), None);
-                None
+                Some(Self { place: server.to_string(), table: Table::Server(Box::new(ServerHistory::new(*server))) })
             }
         }
     }
@@ -86,6 +97,7 @@ impl SqlTrackerStore {
         self.check().await?;
         match &self.table {
             Table::Sqlite(history) => history.call(History::conversations).await.flatten(),
+            Table::Server(history) => history.conversations().await,
         }
     }
 
@@ -94,9 +106,12 @@ impl SqlTrackerStore {
     ///
     /// What Rasa adds while it is being read is left out.
     pub async fn conversation(&self, sender_id: &str) -> Result<Conversation<'_>, String> {
-        let sender_id = sender_id.to_owned();
         let ids = match &self.table {
-            Table::Sqlite(history) => history.call(move |history| history.ids(&sender_id)).await.flatten()?,
+            Table::Sqlite(history) => {
+                let sender_id = sender_id.to_owned();
+                history.call(move |history| history.ids(&sender_id)).await.flatten()?
+            }
+            Table::Server(history) => history.ids(sender_id).await?,
         };
         Ok(Conversation { store: self, ids: ids.into_iter() })
     }
@@ -105,6 +120,7 @@ impl SqlTrackerStore {
     async fn check(&self) -> Result<(), String> {
         let columns = match &self.table {
             Table::Sqlite(history) => history.call(History::columns).await.flatten()?,
+            Table::Server(history) => history.columns().await?,
         };
         let place = &self.place;
         if columns.is_empty() {
@@ -121,6 +137,7 @@ impl SqlTrackerStore {
     async fn rows(&self, ids: Vec<i64>) -> Result<Vec<StoredEvent>, String> {
         match &self.table {
             Table::Sqlite(history) => history.call(move |history| history.rows(&ids)).await.flatten(),
+            Table::Server(history) => history.rows(&ids).await,
         }
     }
 }
@@ -136,4 +153,13 @@ impl Conversation<'_> {
         let ids: Vec<i64> = self.ids.by_ref().take(PAGE).collect();
         if ids.is_empty() { Ok(None) } else { self.store.rows(ids).await.map(Some) }
     }
+}
+
+/// The rows in the order of their ids.
+pub(super) fn in_order(ids: &[i64], rows: Vec<(i64, Option<f64>, Option<String>)>) -> Vec<StoredEvent> {
+    let mut rows: HashMap<i64, StoredEvent> = rows
+        .into_iter()
+        .map(|(id, timestamp, data)| (id, StoredEvent { id, timestamp, data: data.unwrap_or_default() }))
+        .collect();
+    ids.iter().filter_map(|id| rows.remove(id)).collect()
 }

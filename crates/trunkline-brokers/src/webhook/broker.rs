@@ -32,13 +32,14 @@ pub struct WebhookBroker {
     /// Made at the first call, because certificates are read from files.
     client: Mutex<Option<Client>>,
     clock: Clock,
+    budget: Duration,
 }
 
 impl WebhookBroker {
     /// A broker that posts to the receiver of `plan`. Nothing is connected before the first call.
     pub fn new(plan: Plan) -> Self {
         let judge = Judge::new(plan.receiver(), plan.secrets.clone());
-        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system() }
+        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system(), budget: BUDGET }
     }
 
     /// The same, with names looked up by `resolver`.
@@ -57,9 +58,9 @@ impl WebhookBroker {
             None => Client::new(allow, &tls),
             Some(resolver) => Client::with_resolver(allow, &tls, resolver),
         };
-        let made = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
-        let made = made.map_err(|why| self.judge.says(why))?;
-        Ok(client.insert(made).clone())
+        let result = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
+        let built = result.map_err(|why| self.judge.says(why))?;
+        Ok(client.insert(built).clone())
     }
 
     /// After a failed connection certificates are read again: perhaps they have been renewed.
@@ -88,7 +89,7 @@ impl Broker for WebhookBroker {
             Ok(client) => client,
             Err(reason) => return Outcome::retry(reason).all(count),
         };
-        let call = Call { broker: self, client, batch, stop: OnceLock::new(), end: Instant::now() + BUDGET };
+        let call = Call { broker: self, client, batch, stop: OnceLock::new(), end: Instant::now() + self.budget };
         match self.plan.content {
             Content::Single => call.one_by_one().await,
             Content::Batch => call.in_batches().await,
@@ -234,4 +235,55 @@ fn by_conversation(events: &[Arc<Event>]) -> Vec<Vec<usize>> {
         groups[group].push(index);
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_config::{Diagnostics, Document, UnknownKeys};
+    use trunkline_core::{CursorKey, EventId, JournalId, Kind, Timestamp};
+    use trunkline_testkit::http::Server;
+    use trunkline_testkit::http::axum::response::IntoResponse as _;
+
+    use super::*;
+
+    fn plan(yaml: &str) -> Plan {
+        let diagnostics = Diagnostics::new();
+        let document = Document::parse("endpoints.yml", yaml, &|_| None, &diagnostics).expect("YAML");
+        let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
+            root.section("event_broker", |section| Plan::from_section(section, std::path::Path::new(".")))
+        });
+        plan.flatten().expect("a plan")
+    }
+
+    #[test]
+    fn the_address_that_the_file_names_is_open_and_other_link_local_ones_are_not() {
+        let permits = |url: &str, address: &str| {
+            allow(&plan(&format!("event_broker: {{url: '{url}'}}"))).permits(address.parse().expect("an address"))
+        };
+        assert!(permits("http://169.254.170.2/x", "169.254.170.2") && permits("http://[fe80::1]:80/x", "fe80::1"));
+        assert!(!permits("http://169.254.170.2/x", "169.254.169.254") && !permits("http://receiver/x", "169.254.170.2"));
+        assert!(permits("http://receiver/x", "10.0.0.1") && permits("http://receiver/x", "127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn when_the_time_of_a_call_is_over_nothing_more_is_sent() {
+        let mut server = Server::start(|_| async { "".into_response() }).await;
+        let plan = plan(&format!("event_broker: {{url: 'http://{}/'}}", server.address));
+        let broker = WebhookBroker { budget: Duration::ZERO, ..WebhookBroker::new(plan) };
+        let journal = JournalId::random();
+        let event = Arc::new(Event {
+            offset: 1,
+            id: EventId::derive(journal, Timestamp(1), 1),
+            time: Timestamp(1),
+            kind: Kind::Event,
+            conversation: "u".into(),
+            event_type: "restart".into(),
+            channel: None,
+            body: "{}".into(),
+        });
+        let cursor = CursorKey { journal, subscription: "s".into() };
+        let outcomes = broker.publish(&Batch { events: vec![event], cursor, next: None, export: None }).await;
+        assert!(matches!(&outcomes[..], [Outcome::Retry { reason, .. }] if reason.contains("it is slow")), "{outcomes:?}");
+        assert!(server.heard().is_empty());
+    }
 }

@@ -57,12 +57,11 @@ impl Plan {
             }
         };
         let ids = events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>().join(",");
-        let (id, body) = match (self.content, events) {
-            (Content::Single, [event]) => (ids, event.body.clone()),
-            _ => {
-                set(EVENT_IDS_HEADER, &ids);
-                (batch_id(&ids), list(events))
-            }
+        let (id, body) = if let (Content::Single, [event]) = (self.content, events) {
+            (ids, event.body.clone())
+        } else {
+            set(EVENT_IDS_HEADER, &ids);
+            (batch_id(&ids), list(events))
         };
         set(sign::ID_HEADER, &id);
         if let Some(export) = export {

@@ -1,5 +1,7 @@
 //! Events, batches, and a delivery that is as simple as can be.
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -50,6 +52,45 @@ pub(crate) fn replay(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
 /// What a file broker makes of `events`.
 pub(crate) fn lines(events: &[Arc<Event>]) -> Vec<u8> {
     events.iter().flat_map(|event| [event.body_str(), "\n"].concat().into_bytes()).collect()
+}
+
+/// The rotated files of the one at `path`, the oldest first, compressed ones only where the original is gone.
+pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let names = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|other| other.starts_with(&format!("{name}.2"))).collect();
+    names.sort();
+    let is_needed = |name: &String| match name.strip_suffix(".gz") {
+        Some(plain) => !names.iter().any(|other| other == plain),
+        None => name.ends_with('Z'),
+    };
+    names.iter().filter(|name| is_needed(name)).map(|name| path.with_file_name(name)).collect()
+}
+
+/// What stands in a file, compressed or not.
+pub(crate) fn read(file: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(file).unwrap();
+    if file.extension().is_none_or(|extension| extension != "gz") {
+        return bytes;
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
+    plain
+}
+
+/// What stands in all files, from the oldest rotated one to the one at `path`.
+pub(crate) fn everything(path: &Path) -> Vec<u8> {
+    rotated(path).iter().map(PathBuf::as_path).chain(path.exists().then_some(path)).flat_map(read).collect()
+}
+
+/// Waits until `is_so`, for ten seconds at the most.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap();
 }
 
 /// Publishes and demands that all of it is delivered.

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use trunkline_brokers::file::{Options, Rotation};
 use trunkline_brokers::sql::Location;
 use trunkline_brokers::{FileBroker, SqlBroker};
 use trunkline_core::{Broker, CursorKey, Event, JournalId};
 
-use crate::common::{batch, deliver, journal, lines, rest, runtime};
+use crate::common::{batch, deliver, everything, journal, lines, rest, rotated, runtime};
 
 /// Says to [`publishes_until_killed`] where to write, and so that it is the child.
 const CHILD: &str = "TRUNKLINE_TEST_KILLED_PATH";
@@ -28,6 +29,9 @@ fn whole_journal() -> Vec<Arc<Event>> {
 fn broker(path: &Path) -> Box<dyn Broker> {
     if path.extension().is_some_and(|extension| extension == "db") {
         Box::new(SqlBroker::sqlite(Location::File(path.to_owned())))
+    } else if path.extension().is_some_and(|extension| extension == "rotated") {
+        let rotate = Some(Rotation { size: Some(3000), compress: true, ..Rotation::default() });
+        Box::new(FileBroker::with_options(path, Options { rotate, ..Options::default() }))
     } else {
         Box::new(FileBroker::new(path))
     }
@@ -75,6 +79,15 @@ fn each_line_is_there_once_after_kill_9() {
     let path = directory.path().join("rasa_event.log");
     publish_with_kills(&path);
     assert_eq!(fs::read(&path).unwrap(), lines(&whole_journal()));
+}
+
+#[test]
+fn each_line_is_in_one_of_the_rotated_files_once_after_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.rotated");
+    publish_with_kills(&path);
+    assert!(rotated(&path).len() > 10);
+    assert_eq!(everything(&path), lines(&whole_journal()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use trunkline_core::Broker;
 use crate::common::{batch, deliver, journal, key};
 
 /// Builds the broker of `yaml` as the binary does, in `directory`; with what was said about it, as `severity: path: message (hint)`.
-fn build(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, Vec<String>) {
+pub(crate) fn build(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, Vec<String>) {
     let diagnostics = Diagnostics::new();
     let text = format!("event_broker:\n  {}\n", yaml.replace('\n', "\n  "));
     let document = Document::parse("endpoints.yml", &text, &|_| None, &diagnostics).unwrap();
@@ -30,7 +30,7 @@ fn build(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, Vec<String>)
     (broker.flatten(), said.collect())
 }
 
-fn said(yaml: &str) -> Vec<String> {
+pub(crate) fn said(yaml: &str) -> Vec<String> {
     build(yaml, Path::new("/nowhere")).1
 }
 
@@ -84,8 +84,8 @@ fn unknown_keys_are_errors_that_suggest_the_right_one() {
     assert_eq!(
         said("type: sql\ndatabse: x\nlogin_db: y"),
         [
-            "error: event_broker.databse: unknown key `databse` (known keys are db, dialect, filter, lanes, name, password, port, type, url, username)",
-            "error: event_broker.login_db: unknown key `login_db` (known keys are db, dialect, filter, lanes, name, password, port, type, url, username)",
+            "error: event_broker.databse: unknown key `databse` (known keys are db, dialect, filter, lanes, name, password, port, query, type, url, username)",
+            "error: event_broker.login_db: unknown key `login_db` (known keys are db, dialect, filter, lanes, name, password, port, query, type, url, username)",
         ]
     );
 }
@@ -104,16 +104,16 @@ fn keys_of_an_http_endpoint_are_warned_of() {
 #[test]
 fn dialects_that_are_not_built_in_are_answered_by_name() {
     assert_eq!(
-        said("type: sql\ndialect: postgresql\nurl: localhost\nport: '5432'\nusername: u\npassword: p"),
-        ["error: event_broker.dialect: dialect `postgresql` is not built in yet; built in: sqlite"]
+        said("type: sql\ndialect: oracle\nurl: localhost\nport: '1521'\nusername: u\npassword: p\nquery: {a: b}"),
+        ["error: event_broker.dialect: dialect `oracle` is not built in; built in: sqlite, postgresql, mysql, mariadb"]
     );
     assert_eq!(
-        said("type: sql\nurl: mysql+pymysql://u:p@host/db"),
-        ["error: event_broker.url: dialect `mysql` is not built in yet; built in: sqlite"]
+        said("type: sql\nurl: mssql+pyodbc://u:p@host/db"),
+        ["error: event_broker.url: dialect `mssql` is not built in; built in: sqlite, postgresql, mysql, mariadb"]
     );
     assert_eq!(
-        said("type: sql\ndialect: sqlit"),
-        ["error: event_broker.dialect: unknown dialect; built in: sqlite (did you mean `sqlite`?)"]
+        said("type: sql\ndialect: postgre"),
+        ["error: event_broker.dialect: unknown dialect; built in: sqlite, postgresql, mysql, mariadb (did you mean `postgres`?)"]
     );
 }
 

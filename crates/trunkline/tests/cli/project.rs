@@ -46,7 +46,7 @@ event_broker:
   - type: file
     paht: events.log
     start: yesterday
-  - type: kafka
+  - type: redis
   - type: sql
     db: 5
     port: 99999
@@ -65,11 +65,12 @@ event_broker:
       4 |     start: yesterday
         |            ^^^^^^^^^
 
-    error: endpoints.yml:5:5: event_broker[1].type: broker type `kafka` is not built in yet; built in: file, sql
+    error: endpoints.yml:5:5: event_broker[1].url: required key is missing
       5 |   - type: …
         |     ^^^^
+      hint: add `url: …`
 
-    error: endpoints.yml:8:11: event_broker[2].port: expected an integer from 1 to 65535, found 99999
+    error: endpoints.yml:8:11: event_broker[2].port: expected a port number from 1 to 65535, found 99999
       8 |     port: 99999
         |           ^^^^^
 

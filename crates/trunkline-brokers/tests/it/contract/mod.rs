@@ -1,5 +1,6 @@
 //! The suite that every adapter has to pass, on the real receiver of each.
 
+mod exec;
 mod file;
 mod rabbitmq;
 mod sqlite;

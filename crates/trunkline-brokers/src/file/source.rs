@@ -1,0 +1,385 @@
+//! A file as a source: follows it as it grows, through rotations.
+//!
+//! A line is handed out when it is complete. When the file has been renamed and another has taken its place, what is left of
+//! the old one is read first, then the files that were rotated in between, as far as they lie beside it uncompressed, then the
+//! new one. When the file becomes shorter than what was read of it, it is read from its beginning.
+//!
+//! A line's id is the inode of its file, its place there, and a digest of its bytes: the same when the line is read again, also
+//! after a restart or under another name, and different for all others, also when the system gives an inode out again. With `position` it is remembered in a small file how far everything is settled;
+//! without, every start begins where `start` says, and whoever takes the events knows from the ids what it already has.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use trunkline_core::{Reader, Received, Source};
+
+use super::rotation::{directory_of, with_suffix};
+use crate::paths::{Identity, describe, missing_directory};
+
+/// How often a file without news is looked at.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The most lines handed out at once.
+const MOST_LINES: usize = 256;
+
+/// How much is read at once, unless a single line is longer.
+const CHUNK: usize = 256 << 10;
+
+/// The longest line.
+const MOST_LINE: usize = 64 << 20;
+
+/// Where a file without a remembered position is begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With its first line.
+    #[default]
+    Beginning,
+    /// With what is appended from now on.
+    Now,
+}
+
+/// Follows a file. See the [module](crate::file) for what it promises.
+#[derive(Debug)]
+pub struct FileSource {
+    path: Arc<Path>,
+    start: Start,
+    /// The file that remembers the position.
+    position: Option<Arc<Path>>,
+    /// What was settled, so that another reader goes on there.
+    settled: Arc<Mutex<Option<Place>>>,
+}
+
+impl FileSource {
+    /// A source that follows `path`, and remembers how far in the file at `position`. Nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>, start: Start, position: Option<PathBuf>) -> Self {
+        Self { path: path.into().into(), start, position: position.map(Into::into), settled: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn place(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    /// Begins to read. A file that does not exist yet is waited for, provided that its directory exists.
+    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+        let settled = *self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, position, start) = (Arc::clone(&self.path), self.position.clone(), self.start);
+        let work = move || open(&path, settled, position.as_deref(), start);
+        let cursor = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
+        let (position, settled) = (self.position.clone(), Arc::clone(&self.settled));
+        Ok(Box::new(Following { path: Arc::clone(&self.path), cursor, position, settled }))
+    }
+}
+
+/// A place in a file, whatever it is called by now. Devices change their numbers, and inodes are given out again; the digest of
+/// what stands before the place tells whether it is the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    inode: u64,
+    offset: u64,
+    digest: u64,
+}
+
+/// What is being read, and how far it was.
+#[derive(Clone)]
+struct Cursor {
+    /// `None` while there is no file.
+    file: Option<Arc<File>>,
+    offset: u64,
+    /// The inodes of the last files that were read to their end.
+    finished: VecDeque<u64>,
+}
+
+/// How many finished files are remembered; more are not rotated in the shortest time that a file system tells apart.
+const MOST_FINISHED: usize = 256;
+
+struct Following {
+    path: Arc<Path>,
+    cursor: Cursor,
+    position: Option<Arc<Path>>,
+    settled: Arc<Mutex<Option<Place>>>,
+}
+
+#[async_trait]
+impl Reader for Following {
+    async fn receive(&mut self) -> Result<Option<Vec<Received>>, String> {
+        loop {
+            let (path, cursor) = (Arc::clone(&self.path), self.cursor.clone());
+            // Nothing changes here before the work has come back, so that a call may be given up at any time.
+            let result = spawn_blocking(move || cursor.read(&path).map_err(|error| describe("read", &path, &error))).await;
+            let (cursor, step) = result.map_err(|error| error.to_string()).flatten()?;
+            self.cursor = cursor;
+            match step {
+                Step::Lines(lines) => return Ok(Some(lines)),
+                Step::Again => {}
+                Step::Wait => tokio::time::sleep(INTERVAL).await,
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), String> {
+        let (cursor, position) = (self.cursor.clone(), self.position.clone());
+        let work = move || {
+            let Some(file) = &cursor.file else { return Ok(None) };
+            let place = Place::new(file, cursor.offset).map_err(|error| error.to_string())?;
+            if let Some(position) = &position {
+                place.store(position).map_err(|error| describe("write", position, &error))?;
+            }
+            Ok::<_, String>(Some(place))
+        };
+        let place = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = place;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Following {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following").field("path", &self.path).field("offset", &self.cursor.offset).finish_non_exhaustive()
+    }
+}
+
+fn open(path: &Path, settled: Option<Place>, position: Option<&Path>, start: Start) -> Result<Cursor, String> {
+    let known = match (settled, position) {
+        (None, Some(position)) => Place::load(position).map_err(|error| describe("read", position, &error))?,
+        (settled, _) => settled,
+    };
+    let file = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && missing_directory(path).is_none() => None,
+        Err(error) => return Err(describe("open", path, &error)),
+        // Opening a pipe would wait for somebody to write.
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(format!("`{}` is no regular file and cannot be followed", path.display()));
+        }
+        Ok(_) => Some(File::open(path).map_err(|error| describe("open", path, &error))?),
+    };
+    let explain = |error: io::Error| describe("read", path, &error);
+    if let Some(place) = known {
+        let others = siblings(path).map_err(explain)?.into_iter().map(|sibling| sibling.path);
+        for candidate in std::iter::once(path.to_owned()).chain(others) {
+            match File::open(&candidate) {
+                Ok(file) if place.is_in(&file).map_err(explain)? => return Ok(Cursor::at(Some(file), place.offset)),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(describe("open", &candidate, &error)),
+                _ => {}
+            }
+        }
+        warn!(path = %path.display(), "File that was read last is gone; what was not read of it is lost to this source");
+        return Ok(Cursor::at(file, 0));
+    }
+    let offset = match (&file, start) {
+        (Some(file), Start::Now) => file.metadata().map_err(explain)?.len(),
+        _ => 0,
+    };
+    Ok(Cursor::at(file, offset))
+}
+
+/// What one look brought.
+enum Step {
+    Lines(Vec<Received>),
+    /// Something else is to be read now.
+    Again,
+    /// Nothing yet.
+    Wait,
+}
+
+impl Cursor {
+    fn at(file: Option<File>, offset: u64) -> Self {
+        Self { file: file.map(Arc::new), offset, finished: VecDeque::new() }
+    }
+
+    /// Looks for complete lines behind the cursor; answers where the cursor is then.
+    fn read(mut self, path: &Path) -> io::Result<(Self, Step)> {
+        let Some(file) = &self.file else {
+            return match File::open(path) {
+                Ok(file) => Ok((Self::at(Some(file), 0), Step::Again)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok((self, Step::Wait)),
+                Err(error) => Err(error),
+            };
+        };
+        let metadata = file.metadata()?;
+        // Looked at before the end is read, so that nothing is left behind there.
+        let is_replaced = !Identity::new(&metadata).is_at(path) && path.exists();
+        let length = metadata.len();
+        if length < self.offset {
+            warn!(path = %path.display(), length, read = self.offset, "File is shorter than it was and is read from its beginning");
+            self.offset = 0;
+            return Ok((self, Step::Again));
+        }
+        let (lines, offset) = lines(file, &metadata, self.offset, path, is_replaced)?;
+        if offset > self.offset {
+            self.offset = offset;
+            return Ok((self, if lines.is_empty() { Step::Again } else { Step::Lines(lines) }));
+        }
+        if !is_replaced {
+            return Ok((self, Step::Wait));
+        }
+        self.finished.push_back(metadata.ino());
+        let next = next_file(path, &self.finished, metadata.modified()?)?;
+        match File::open(&next) {
+            Ok(file) => {
+                info!(path = %path.display(), next = %next.display(), "File was rotated");
+                if self.finished.len() > MOST_FINISHED {
+                    self.finished.pop_front();
+                }
+                Ok((Self { file: Some(Arc::new(file)), offset: 0, ..self }, Step::Again))
+            }
+            // Renamed or compressed just now; the next look finds out.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.finished.pop_back();
+                Ok((self, Step::Wait))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The complete lines from `start` on, and where what follows them begins; the last line of a file to which nobody writes any
+/// more (`is_over`) is complete as it is. Empty lines are passed over.
+fn lines(file: &File, metadata: &Metadata, start: u64, path: &Path, is_over: bool) -> io::Result<(Vec<Received>, u64)> {
+    let left = usize::try_from(metadata.len().saturating_sub(start)).unwrap_or(usize::MAX);
+    let mut size = CHUNK;
+    let (bytes, end) = loop {
+        let mut bytes = vec![0; size.min(left)];
+        let count = read_at_most(file, &mut bytes, start)?;
+        bytes.truncate(count);
+        if let Some(at) = bytes.iter().rposition(|&byte| byte == b'\n') {
+            break (bytes, at + 1);
+        }
+        if count < size {
+            break if is_over { (bytes, count) } else { (bytes, 0) };
+        }
+        if size >= MOST_LINE {
+            let text = format!("the line at byte {start} is longer than 64 MiB");
+            return Err(io::Error::new(ErrorKind::InvalidData, text));
+        }
+        size *= 2;
+    };
+    let bytes = Bytes::from(bytes).slice(..end);
+    let (mut lines, mut at) = (Vec::new(), 0);
+    while at < bytes.len() && lines.len() < MOST_LINES {
+        let rest = bytes.slice(at..);
+        let length = rest.iter().position(|&byte| byte == b'\n');
+        let line = rest.slice(..length.unwrap_or(rest.len()));
+        let offset = start + at as u64;
+        at += length.map_or(rest.len(), |length| length + 1);
+        if !line.trim_ascii().is_empty() {
+            lines.push(received(line, metadata.ino(), offset, path));
+        }
+    }
+    Ok((lines, start + at as u64))
+}
+
+fn received(line: Bytes, inode: u64, offset: u64, path: &Path) -> Received {
+    let digest = Sha256::digest(&line);
+    let id = digest.iter().take(16).fold(format!("{inode}-{offset}-"), |text, byte| format!("{text}{byte:02x}"));
+    Received { body: line, id: Some(id.into()), origin: format!("{}, byte {offset}", path.display()) }
+}
+
+fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut count = 0;
+    while let Some(rest) = bytes.get_mut(count..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, start + count as u64) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// A file beside the one that is followed that may be an earlier one.
+struct Sibling {
+    written: SystemTime,
+    path: PathBuf,
+    inode: u64,
+}
+
+/// The files whose names go on behind that of `path`, the oldest first. Compressed ones and our own helpers are left out.
+fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
+    // Where the path is a symbolic link, the others lie beside what it leads to.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory_of(&path))? {
+        let entry = entry?;
+        let rest = entry.file_name();
+        let Some(rest) = rest.as_encoded_bytes().strip_prefix(name).filter(|rest| !rest.is_empty()) else { continue };
+        let is_other = [&b".cursor"[..], b".gz", b".bz2", b".xz", b".zst", b".tmp"].iter().any(|end| rest.ends_with(end));
+        let Some(metadata) = entry.metadata().ok().filter(|metadata| metadata.is_file() && !is_other) else { continue };
+        found.push(Sibling { written: metadata.modified()?, path: entry.path(), inode: metadata.ino() });
+    }
+    found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
+    Ok(found)
+}
+
+/// What was written after a file that was last written to at `written`: the oldest of the rotated files that are not older and
+/// not `finished`, or else the one at `path`.
+fn next_file(path: &Path, finished: &VecDeque<u64>, written: SystemTime) -> io::Result<PathBuf> {
+    let mut siblings = siblings(path)?.into_iter();
+    let next = siblings.find(|sibling| sibling.written >= written && !finished.contains(&sibling.inode));
+    Ok(next.map_or_else(|| path.to_owned(), |sibling| sibling.path))
+}
+
+const VERSION: &str = "trunkline-position 1";
+
+/// How much of what stands before a place is looked at.
+const LOOK_BACK: u64 = 512;
+
+impl Place {
+    fn new(file: &File, offset: u64) -> io::Result<Self> {
+        Ok(Self { inode: file.metadata()?.ino(), offset, digest: digest_before(file, offset)? })
+    }
+
+    fn is_in(&self, file: &File) -> io::Result<bool> {
+        let metadata = file.metadata()?;
+        Ok(metadata.ino() == self.inode && metadata.len() >= self.offset && digest_before(file, self.offset)? == self.digest)
+    }
+
+    /// What the file at `position` says; nothing when there is none yet.
+    fn load(position: &Path) -> io::Result<Option<Self>> {
+        let text = match fs::read_to_string(position) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let wrong = || io::Error::new(ErrorKind::InvalidData, "it is no position of ours; remove it to begin anew");
+        Self::parse(&text).map(Some).ok_or_else(wrong)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.strip_prefix(VERSION)?.split_ascii_whitespace();
+        let mut field = |name: &str| numbers.next()?.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+        Some(Self { inode: field("inode")?, offset: field("offset")?, digest: field("digest")? })
+    }
+
+    /// Replaces the file at `position`, durably.
+    fn store(&self, position: &Path) -> io::Result<()> {
+        let Self { inode, offset, digest } = self;
+        let unfinished = with_suffix(position, ".tmp");
+        fs::write(&unfinished, format!("{VERSION} inode={inode} offset={offset} digest={digest}\n"))?;
+        File::open(&unfinished)?.sync_all()?;
+        fs::rename(&unfinished, position)?;
+        File::open(directory_of(position))?.sync_all()
+    }
+}
+
+fn digest_before(file: &File, offset: u64) -> io::Result<u64> {
+    let start = offset.saturating_sub(LOOK_BACK);
+    let mut bytes = vec![0; usize::try_from(offset - start).unwrap_or_default()];
+    let count = read_at_most(file, &mut bytes, start)?;
+    let digest = Sha256::digest(bytes.get(..count).unwrap_or_default());
+    Ok(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}

@@ -1,0 +1,79 @@
+//! MySQL and MariaDB, through sqlx.
+
+mod error;
+mod history;
+mod schema;
+mod session;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, query_scalar, raw_sql};
+
+pub(super) use self::error::explain;
+pub(super) use self::history::History;
+pub(super) use self::session::MySqlSession;
+
+use super::connect::within;
+use super::server::{Server, TlsMode};
+use super::session::{Failure, LOCK_SECONDS, STATEMENT_SECONDS};
+
+/// After so many seconds the server lets go of a session, and of its locks, whose client has vanished from the network. The
+/// default is eight hours.
+const IDLE_SECONDS: u32 = 300;
+
+/// Every size of batch is a statement of its own; those of full batches stay.
+const STATEMENTS_KEPT: usize = 32;
+
+/// Connects, and makes the session strict and wait for nothing without an end.
+pub(super) async fn connect(server: &Server) -> Result<MySqlConnection, Failure> {
+    let options = options(server).await?;
+    within(server, server.options.connect_timeout, async {
+        let mut connection = options.connect().await.map_err(|error| explain(server, &error))?;
+        prepare(server, &mut connection).await?;
+        Ok(connection)
+    })
+    .await
+}
+
+async fn options(server: &Server) -> Result<MySqlConnectOptions, Failure> {
+    let tls = &server.options.tls;
+    let files = tls.read().await.map_err(Failure::new)?;
+    let mut options = MySqlConnectOptions::new()
+        .host(&server.host)
+        .port(server.port)
+        .database(&server.database)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging()
+        .ssl_mode(match tls.mode {
+            TlsMode::Never => MySqlSslMode::Disabled,
+            TlsMode::IfOffered => MySqlSslMode::Preferred,
+            TlsMode::Always => MySqlSslMode::Required,
+            TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
+            TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+        });
+    if let Some(username) = &server.username {
+        options = options.username(username);
+    }
+    if let Some(password) = &server.password {
+        options = options.password(password.expose());
+    }
+    if let Some(ca) = files.ca {
+        options = options.ssl_ca_from_pem(ca);
+    }
+    if let (Some(certificate), Some(key)) = (files.certificate, files.key) {
+        options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
+    }
+    Ok(options)
+}
+
+async fn prepare(server: &Server, connection: &mut MySqlConnection) -> Result<(), Failure> {
+    let version: Vec<String> =
+        query_scalar("SELECT version()").fetch_all(&mut *connection).await.map_err(|error| explain(server, &error))?;
+    // A server that is not strict would cut a long text off and say nothing.
+    let strict = "SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES')";
+    let mut sql = format!("{strict}, innodb_lock_wait_timeout = {LOCK_SECONDS}, wait_timeout = {IDLE_SECONDS}");
+    if version.iter().any(|version| version.contains("MariaDB")) {
+        sql = format!("{sql}, max_statement_time = {STATEMENT_SECONDS}, idle_transaction_timeout = {STATEMENT_SECONDS}");
+    }
+    raw_sql(AssertSqlSafe(sql)).execute(connection).await.map_err(|error| explain(server, &error))?;
+    Ok(())
+}
