@@ -24,11 +24,11 @@ impl Keeper {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    async fn down(&self) {
+    fn down(&self) {
         fs::write(self.directory.path().join("down"), "").unwrap();
     }
 
-    async fn up(&self) {
+    fn up(&self) {
         fs::remove_file(self.directory.path().join("down")).unwrap();
     }
 
@@ -72,7 +72,7 @@ contract_tests!(Keeper::new());
 #[tokio::test]
 async fn a_receiver_that_is_down_for_a_while() {
     let keeper = Keeper::new();
-    contract::outage(&keeper, keeper.down(), keeper.up()).await;
+    contract::outage(&keeper, async { keeper.down() }, async { keeper.up() }).await;
 }
 
 #[tokio::test]
