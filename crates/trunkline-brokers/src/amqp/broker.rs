@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
 use lapin::{BasicProperties, Confirmation, ErrorKind};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 use trunkline_core::{Batch, Broker, EXPORT_HEADER, Event, Outcome};
 
@@ -34,17 +35,11 @@ const BEHIND: &str = "an earlier event of the conversation was not delivered";
 #[derive(Debug)]
 pub struct AmqpBroker {
     settings: Settings,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Taken away while a batch is under way, so that one that is given up leaves no half-used connection behind.
-    link: Option<Link>,
-    /// The server's limit for a message, in bytes, once it has named it.
-    largest: Option<usize>,
+    /// The connections that are not in use: as many as there were calls at the same time. A call that is given up takes its
+    /// connection with it, so that none is left half used.
+    links: Mutex<Vec<Link>>,
     /// Whether a queue has refused a message before.
-    was_refused: bool,
+    was_refused: AtomicBool,
 }
 
 /// What ended the use of a connection.
@@ -59,7 +54,11 @@ struct Trouble {
 
 impl AmqpBroker {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, state: Mutex::default() }
+        Self { settings, links: Mutex::default(), was_refused: AtomicBool::new(false) }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Vec<Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects and creates what is missing on the server.
@@ -70,11 +69,11 @@ impl AmqpBroker {
     }
 
     /// Publishes what has no outcome yet, and gives it one. What has none after trouble may or may not have arrived.
-    async fn send(&self, state: &mut State, link: &Link, batch: &Batch, outcomes: &mut [Option<Outcome>]) -> Result<(), Trouble> {
-        let events = self.admit(state.largest, &batch.events, outcomes);
+    async fn send(&self, link: &Link, batch: &Batch, outcomes: &mut [Option<Outcome>]) -> Result<(), Trouble> {
+        let events = self.admit(link.largest, &batch.events, outcomes);
         // The conversations in which an event failed: those behind it are left alone.
         let mut stopped = HashSet::new();
-        for mut wave in waves(&batch.events, events, self.settings.is_strict || state.was_refused) {
+        for mut wave in waves(&batch.events, events, self.settings.is_strict || self.was_refused.load(Ordering::Relaxed)) {
             wave.retain(|&at| !stopped.contains(&batch.events[at].conversation));
             let answers = self.publish_wave(link, batch, &wave).await;
             let returned: HashSet<String> = answers.iter().flatten().filter_map(returned_id).collect();
@@ -87,7 +86,7 @@ impl AmqpBroker {
                     Ok(_) if !returned.is_empty() && returned.contains(&event.id.to_string()) => Some(self.unroutable()),
                     Ok(_) if stopped.contains(&event.conversation) => continue,
                     Ok(Confirmation::Nack(_)) => {
-                        self.note_refusal(state);
+                        self.note_refusal();
                         outcomes[at] = Some(Outcome::retry(self.refused()));
                         None
                     }
@@ -204,14 +203,13 @@ impl AmqpBroker {
         properties
     }
 
-    fn note_refusal(&self, state: &mut State) {
-        if !state.was_refused && !self.settings.is_strict {
+    fn note_refusal(&self) {
+        if !self.was_refused.swap(true, Ordering::Relaxed) && !self.settings.is_strict {
             tracing::warn!(
                 server = self.settings.server.place(),
                 "A queue refused an event; from now on an event waits for the confirm of the one before it in its conversation"
             );
         }
-        state.was_refused = true;
     }
 
     fn refused(&self) -> String {
@@ -248,29 +246,30 @@ impl AmqpBroker {
 #[async_trait]
 impl Broker for AmqpBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let mut state = self.state.lock().await;
         let mut outcomes = vec![None; batch.events.len()];
-        let mut learned = None;
+        let mut kept = {
+            let mut links = self.links();
+            links.retain(Link::is_usable);
+            links.pop()
+        };
+        let mut largest = None;
         let failure = loop {
-            let kept = state.link.take().filter(Link::is_usable);
             let is_fresh = kept.is_none();
-            let link = match kept {
+            let mut link = match kept.take() {
                 Some(link) => link,
                 None => match self.open().await {
-                    Ok(link) => {
-                        // The server may have another limit by now.
-                        state.largest = learned;
-                        link
-                    }
+                    Ok(link) => link,
                     Err(reason) => break Outcome::Retry { after: self.settings.server.retry_delay, reason },
                 },
             };
-            match self.send(&mut state, &link, batch, &mut outcomes).await {
+            // A limit is good for one connection: the server may have another by the next.
+            link.largest = link.largest.or(largest);
+            match self.send(&link, batch, &mut outcomes).await {
                 Ok(()) => {
-                    state.link = Some(link);
+                    self.links().push(link);
                     break Outcome::Delivered;
                 }
-                Err(trouble) if trouble.largest.is_some() && trouble.largest != learned => learned = trouble.largest,
+                Err(trouble) if trouble.largest.is_some() && trouble.largest != largest => largest = trouble.largest,
                 // What was kept may have become useless long ago, or the exchange or a queue have been deleted.
                 Err(trouble) if is_fresh || trouble.is_final => break Outcome::retry(trouble.reason),
                 Err(_) => {}
@@ -288,10 +287,8 @@ impl Broker for AmqpBroker {
     }
 
     async fn close(&self) {
-        let link = self.state.lock().await.link.take();
-        if let Some(link) = link {
-            link.close().await;
-        }
+        let links = std::mem::take(&mut *self.links());
+        join_all(links.into_iter().map(Link::close)).await;
     }
 }
 

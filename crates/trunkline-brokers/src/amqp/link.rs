@@ -26,6 +26,8 @@ const EXCHANGE: Duration = Duration::from_secs(10);
 pub(super) struct Link {
     pub(super) connection: Connection,
     pub(super) channel: Channel,
+    /// The server's limit for a message, in bytes, once it has named it.
+    pub(super) largest: Option<usize>,
 }
 
 impl Link {
@@ -33,7 +35,7 @@ impl Link {
     pub(super) async fn open(server: &Server) -> Result<Self, String> {
         let connection = connect(server).await?;
         let channel = channel(server, &connection).await?;
-        Ok(Self { connection, channel })
+        Ok(Self { connection, channel, largest: None })
     }
 
     /// Whether nothing is known to be wrong with it.

@@ -41,7 +41,7 @@ impl Source for AmqpSource {
     }
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
-        let Link { connection, channel: mut next } = Link::open(&self.server).await?;
+        let Link { connection, channel: mut next, .. } = Link::open(&self.server).await?;
         let mut deliveries = SelectAll::new();
         let mut queues = Vec::new();
         for (index, queue) in self.queues.iter().enumerate() {

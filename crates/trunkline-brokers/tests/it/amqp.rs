@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lapin::types::FieldTable;
 use trunkline_brokers::AmqpBroker;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Broker as _, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
@@ -62,15 +63,15 @@ async fn the_exchange_is_a_fanout_that_is_not_durable_and_the_queue_is_durable()
     assert_eq!(broker.is_ready().await, Ok(()));
     let client = place.client().await;
     let queue = |passive| lapin::options::QueueDeclareOptions { passive, durable: true, ..Default::default() };
-    let missing = client.channel.queue_declare(place.queue.as_str().into(), queue(true), Default::default()).await;
+    let missing = client.channel.queue_declare(place.queue.as_str().into(), queue(true), FieldTable::default()).await;
     assert!(missing.is_err(), "being asked creates nothing");
 
     deliver(&broker, &batch(&journal(1), &key())).await;
     let client = place.client().await;
     let exchange = lapin::options::ExchangeDeclareOptions::default();
     let (name, kind) = (place.exchange.as_str().into(), lapin::ExchangeKind::Fanout);
-    client.channel.exchange_declare(name, kind, exchange, Default::default()).await.unwrap();
-    client.channel.queue_declare(place.queue.as_str().into(), queue(false), Default::default()).await.unwrap();
+    client.channel.exchange_declare(name, kind, exchange, FieldTable::default()).await.unwrap();
+    client.channel.queue_declare(place.queue.as_str().into(), queue(false), FieldTable::default()).await.unwrap();
     assert_eq!(broker.is_ready().await, Ok(()));
 }
 
@@ -180,6 +181,29 @@ async fn a_closed_broker_leaves_nothing_behind_and_may_be_used_again() {
     broker.close().await;
     deliver(&broker, &batch(&journal(2), &key())).await;
     place.take(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_publish_side_by_side() {
+    let place = Place::new("lanes");
+    let broker = Arc::new(place.broker(""));
+    deliver(&*broker, &batch(&[event(1, "first", "1")], &key())).await;
+    place.take(1).await;
+    let lanes: Vec<Vec<_>> =
+        (0..8).map(|lane| (1..=200).map(|n| event(n, &format!("lane{lane}"), &format!("№ {n}"))).collect()).collect();
+    let publishing = lanes.iter().cloned().map(|events: Vec<_>| {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move {
+            for part in events.chunks(20) {
+                deliver(&*broker, &batch(part, &key())).await;
+            }
+        })
+    });
+    for lane in publishing.collect::<Vec<_>>() {
+        lane.await.unwrap();
+    }
+    broker.close().await;
+    assert_complete_and_in_order(&lanes.concat(), &place.client().await.drain(&place.queue).await);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use trunkline_testkit::contract::Arrived;
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
 /// No message takes longer than this, however busy the machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An exchange and a queue of a test's own.
 pub(crate) struct Place {
@@ -142,7 +142,7 @@ pub(crate) fn read<T>(yaml: &str, build: impl FnOnce(&Section<'_>) -> Option<T>)
     let diagnostics = Diagnostics::new();
     let text = format!("event_broker:\n  type: pika\n  {}\n", yaml.trim().replace('\n', "\n  "));
     let document = Document::parse("endpoints.yml", &text, &|_| None, &diagnostics).unwrap();
-    let built = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
+    let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
         root.section("event_broker", |section| {
             section.node("type");
             build(section)
@@ -153,7 +153,7 @@ pub(crate) fn read<T>(yaml: &str, build: impl FnOnce(&Section<'_>) -> Option<T>)
         let hint = diagnostic.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         format!("{severity}: {}: {}{hint}", diagnostic.path, diagnostic.message)
     });
-    (built.flatten(), said.collect())
+    (plan.flatten(), said.collect())
 }
 
 /// The broker of a section about which nothing is said.

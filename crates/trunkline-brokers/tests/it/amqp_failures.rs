@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueuePurgeOptions};
+use lapin::types::FieldTable;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use trunkline_core::{Broker, Event, Outcome};
@@ -205,7 +206,8 @@ async fn squeeze(more: &str) -> (Vec<Arc<Event>>, Vec<Arrived>) {
     client.small_queue(&small, &place.exchange, 20).await;
     let Client { channel, .. } = &client;
     channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
-    let consuming = channel.basic_consume(small.as_str().into(), "".into(), BasicConsumeOptions::default(), Default::default());
+    let consuming =
+        channel.basic_consume(small.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
     let mut consumer = consuming.await.unwrap();
     let events: Vec<_> = (1..=2000).map(|number| event(number, &format!("user{}", number % 3), &format!("№ {number}"))).collect();
     let (saw, ()) = tokio::join!(
@@ -283,14 +285,14 @@ async fn nothing_is_lost_or_inverted_when_the_server_is_killed_in_the_middle() {
                 event(round * 20_000 + number + 1, &format!("user{}", number % 5), &text)
             })
             .collect();
-        let (publishing, publisher) = (events.clone(), Arc::clone(&broker));
-        let published = tokio::spawn(async move { publish_all(&*publisher, &publishing).await });
+        let (owed, publisher) = (events.clone(), Arc::clone(&broker));
+        let delivery = tokio::spawn(async move { publish_all(&*publisher, &owed).await });
         // Not before something is there, and not when all of it is.
         let reached = tokio::time::timeout(PATIENCE, async {
             loop {
                 let client = place.client().await;
                 let passive = lapin::options::QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
-                let queue = client.channel.queue_declare(place.queue.as_str().into(), passive, Default::default()).await;
+                let queue = client.channel.queue_declare(place.queue.as_str().into(), passive, FieldTable::default()).await;
                 if queue.is_ok_and(|queue| queue.message_count() as usize > all.len() + 500) {
                     return;
                 }
@@ -299,9 +301,9 @@ async fn nothing_is_lost_or_inverted_when_the_server_is_killed_in_the_middle() {
         });
         reached.await.unwrap();
         server.kill().await;
-        assert!(!published.is_finished(), "the kill comes in the middle");
+        assert!(!delivery.is_finished(), "the kill comes in the middle");
         server.start_again().await;
-        published.await.unwrap();
+        delivery.await.unwrap();
         all.extend(events);
     }
     let arrived = place.client().await.drain(&place.queue).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use trunkline_brokers::{AmqpBroker, AmqpSource};
+use trunkline_config::{Diagnostics, Document, Style, UnknownKeys};
 
 use crate::amqp_common::read;
 
@@ -167,4 +168,26 @@ fn a_source_knows_its_own_options() {
         said(&format!("url: h\n{LOGIN}queues: a\nprefetch: 0")),
         ["error: event_broker.prefetch: expected an integer from 1 to 65535, found 0"]
     );
+}
+
+#[test]
+fn the_examples_of_the_manual_are_accepted() {
+    let manual = include_str!("../../../../docs/brokers/rabbitmq.md");
+    let examples: Vec<&str> = manual.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let diagnostics = Diagnostics::new();
+        let document = Document::parse("example.yml", example, &|_| Some("value".to_owned()), &diagnostics).unwrap();
+        document.read(UnknownKeys::Refuse, &diagnostics, |root| {
+            root.section("event_broker", |section| {
+                section.node("type");
+                AmqpBroker::from_section(section, Path::new("/"), &|_| None).unwrap()
+            });
+            root.sections("sources", |section| {
+                section.node("type");
+                AmqpSource::from_section(section, Path::new("/"), &|_| None).unwrap()
+            });
+        });
+        assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
+    }
 }
