@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests as well")]
 
 mod common;
+mod contract;
 mod kerberos;
 mod outages;
 mod publish;
