@@ -7,9 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use trunkline_brokers::FileBroker;
+use trunkline_brokers::file::{Options, Rotation};
 use trunkline_core::Broker;
 use trunkline_testkit::contract::{self, Arrived, Subject};
 use trunkline_testkit::{contract_tests, file_events};
+
+use crate::common::everything;
 
 struct File {
     directory: TempDir,
@@ -55,6 +58,48 @@ impl Subject for File {
 }
 
 contract_tests!(File::new());
+
+/// A file that is rotated all the time.
+struct Rotated(File);
+
+#[async_trait]
+impl Subject for Rotated {
+    fn broker(&self) -> Arc<dyn Broker> {
+        let rotate = Some(Rotation { size: Some(20_000), compress: true, ..Rotation::default() });
+        Arc::new(FileBroker::with_options(self.0.path(), Options { rotate, ..Options::default() }))
+    }
+
+    async fn arrived(&self) -> Vec<Arrived> {
+        everything(&self.0.path())
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(|line| Arrived::body(line.trim_ascii_end()))
+            .collect()
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        true
+    }
+}
+
+mod rotated {
+    use super::*;
+
+    contract_tests!(Rotated(File::new()));
+}
+
+#[tokio::test]
+async fn a_directory_of_rotated_files_that_goes_and_comes_back_under_load() {
+    let rotated = Rotated(File::new());
+    let again_and_again = async {
+        for _ in 0..20 {
+            rotated.0.go();
+            tokio::task::yield_now().await;
+            rotated.0.come_back();
+            tokio::task::yield_now().await;
+        }
+    };
+    contract::fault_under_load(&rotated, again_and_again).await;
+}
 
 #[tokio::test]
 async fn a_directory_that_is_away_for_a_while() {

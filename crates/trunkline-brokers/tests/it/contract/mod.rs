@@ -4,3 +4,4 @@ mod exec;
 mod file;
 mod rabbitmq;
 mod sqlite;
+mod webhook;
