@@ -157,3 +157,32 @@ fn a_password_is_never_shown() {
     assert!(diagnostics.has_errors());
     assert!(!diagnostics.render(trunkline_config::Style::Plain).contains("hunter2"));
 }
+
+#[test]
+fn the_examples_of_the_manual_are_accepted() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers");
+    for page in ["file.md", "webhook.md"] {
+        let text = std::fs::read_to_string(manual.join(page)).unwrap();
+        let examples: Vec<&str> = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(examples.len() >= 2, "{page}");
+        for example in examples {
+            let diagnostics = Diagnostics::new();
+            let document = Document::parse(page, example, &|_| None, &diagnostics).unwrap();
+            let read = document.read(UnknownKeys::Warn, &diagnostics, |root| {
+                let brokers = root.sections("event_broker", |section| {
+                    for shared in ["name", "filter", "retry"] {
+                        section.node(shared);
+                    }
+                    Brokers::default().find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, manual.as_path())
+                        .is_some()
+                });
+                let sources = root.sections("sources", |section| {
+                    Brokers::default().find(&section.string("type").unwrap()).unwrap().source.unwrap()(section, manual.as_path())
+                        .is_some()
+                });
+                [brokers, sources].concat()
+            });
+            assert!(diagnostics.is_empty() && read == [true], "{page}: {diagnostics:?}");
+        }
+    }
+}

@@ -85,7 +85,10 @@ mod batch {
 async fn a_receiver_that_is_overloaded_for_a_while() {
     for content in ["single", "batch"] {
         let receiver = Receiver::new(content).await;
-        contract::outage(&receiver, async { drop(receiver.is_up.send(false)) }, async { drop(receiver.is_up.send(true)) }).await;
+        let turn = async |is_up| {
+            receiver.is_up.send_replace(is_up);
+        };
+        contract::outage(&receiver, turn(false), turn(true)).await;
     }
 }
 
@@ -95,7 +98,7 @@ async fn a_receiver_that_goes_and_comes_back_under_load() {
         let receiver = Receiver::new(content).await;
         let again_and_again = async {
             for is_up in [false, true].into_iter().cycle().take(20) {
-                drop(receiver.is_up.send(is_up));
+                receiver.is_up.send_replace(is_up);
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
