@@ -10,7 +10,7 @@ use crate::exec::python::is_class_path;
 use crate::file::file_source_from_section;
 use crate::{
     exec_from_section, file_from_section, pika_from_section, pika_source_from_section, python_from_section, redis_from_section,
-    redis_source_from_section, sql_from_section, webhook_from_section,
+    redis_source_from_section, sql_from_section, sql_source_from_section, webhook_from_section,
 };
 
 /// What an `event_broker` section without a `type` means, as in Rasa.
@@ -87,6 +87,7 @@ const ROWS: &[BrokerSpec] = &[
     BrokerSpec {
         class: Some("rasa.core.brokers.sql.SQLEventBroker"),
         exactly_once: true,
+        source: Some(sql_source_from_section),
         ..BrokerSpec::new("sql", "a table of a database (SQLite, PostgreSQL, MySQL, MariaDB)", sql_from_section)
     },
     BrokerSpec::new("webhook", "HTTP requests to an address of yours", webhook_from_section),

@@ -16,7 +16,8 @@
 //!
 //! Where what is: `settings.rs` reads the section, with `place.rs` (which database), `dialect.rs`, `url.rs` and `options.rs`;
 //! `sqlite/` is an adapter of its own; `broker.rs` is the one for servers, over what `session.rs` demands of `postgres/` and
-//! `mysql/`; `tracker_store.rs` reads the history of a Rasa server, of all dialects.
+//! `mysql/`; `source.rs` follows a table, and `tracker_store.rs` reads the history of a Rasa server, both in all
+//! dialects.
 
 mod broker;
 mod connect;
@@ -30,11 +31,13 @@ mod server;
 mod session;
 mod settings;
 mod shape;
+mod source;
 mod sqlite;
 mod tracker_store;
 mod url;
 
 pub use broker::ServerBroker;
 pub use settings::{sql_from_section, sql_from_section_in};
+pub use source::{SqlSource, sql_source_from_section};
 pub use sqlite::{Location, SqlBroker};
 pub use tracker_store::{Conversation, SqlTrackerStore, StoredEvent};

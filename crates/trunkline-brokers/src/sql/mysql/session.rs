@@ -18,6 +18,9 @@ const EXPECTED: &str = "events (id INTEGER AUTO_INCREMENT PRIMARY KEY, sender_id
 /// Rows in one statement at the most; there may be 65,535 parameters, of which a row has two.
 const MOST_ROWS: usize = 16_384;
 
+/// What to do about a text that is longer than the 64 KiB of TEXT, the original's type.
+const WIDEN: &str = "`ALTER TABLE events MODIFY data LONGTEXT` makes room for it, and then the dead letter can be replayed";
+
 /// What a packet has beside the values, and what each row has beside its texts, generously.
 const PACKET_OVERHEAD: usize = 1024;
 const ROW_OVERHEAD: usize = 32;
@@ -110,7 +113,7 @@ impl MySqlSession {
                     most = part.len() / 2;
                     continue;
                 }
-                message
+                if message.contains("too long for column 'data'") { format!("{message}; {WIDEN}") } else { message }
             } else {
                 done += part.len();
                 continue;

@@ -2,6 +2,7 @@
 
 mod error;
 mod history;
+mod rows;
 mod schema;
 mod session;
 
@@ -10,6 +11,7 @@ use sqlx::{ConnectOptions as _, query, query_scalar};
 
 pub(super) use self::error::explain;
 pub(super) use self::history::History;
+pub(super) use self::rows::PostgresRows;
 pub(super) use self::session::PostgresSession;
 
 use super::connect::within;

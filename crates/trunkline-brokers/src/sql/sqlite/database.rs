@@ -197,6 +197,16 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a database that exists, for writing beside its other users.
+pub(super) fn open_for_writing(location: &Location) -> rusqlite::Result<Connection> {
+    let connection = match location {
+        Location::Memory => Connection::open_in_memory()?,
+        Location::File(path) => connect(path, OpenFlags::empty())?,
+    };
+    prepare(&connection)?;
+    Ok(connection)
+}
+
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // With a write-ahead log the same as FULL: a commit is on the disk before we say so. With a rollback journal also the
     // directory is synced, without which a power cut can bring the journal back and undo the commit.

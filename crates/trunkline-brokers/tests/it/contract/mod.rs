@@ -3,5 +3,6 @@
 mod exec;
 mod file;
 mod rabbitmq;
+mod sql_servers;
 mod sqlite;
 mod webhook;

@@ -99,6 +99,10 @@ impl Place {
                 None => return Err(format!("--{flag} says nothing to a file")),
             }
         }
+        // Nothing is written into a database that somebody looks at, unless an option asks for it.
+        if *kind == "sql" && !self.options.iter().any(|(key, _)| matches!(key.as_str(), "position" | "group")) {
+            entries.push(("position", "none"));
+        }
         entries.extend(self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let mut seen = HashSet::new();
         if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(*key)) {
@@ -150,7 +154,7 @@ mod tests {
                 "postgresql+psycopg2://h/d",
                 Place { table: some("events"), ..Place::default() },
                 "sql",
-                "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n",
+                "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n\"position\": \"none\"\n",
             ),
             ("file:a \"b\".log", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"a \\\"b\\\".log\"\n"),
             ("file:///tmp/x", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"/tmp/x\"\n"),
