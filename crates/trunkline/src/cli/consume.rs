@@ -23,15 +23,14 @@ use address::Place;
 
 /// Follow a broker: print the events that it gives.
 ///
-/// ADDRESS is amqp://host/vhost or amqps://…, kafka://host:9092,host:9092, redis://host:6379 or rediss://…,
-/// postgresql://, mysql://, mariadb:// or sqlite:// followed by the rest of a database URL, or the path of a file. What was
-/// printed is settled: a queue does not give it again. With --broker or --source a section of the project is read in its place.
-/// Ends with Ctrl-C, and when the source has an end.
+/// What was printed is settled: a queue does not give it again. With --broker or --source a section of the project is read in place
+/// of an address. Ends with Ctrl-C, and when the source has an end.
 #[derive(Args, Debug)]
 pub(super) struct Consume {
     #[command(flatten)]
     journal: JournalArgs,
-    /// Where to read.
+    /// Where to read: `amqp://host/vhost` or `amqps://…`, `kafka://host:9092,host:9092`, `redis://host:6379` or `rediss://…`, the URL
+    /// of a database beginning with `postgresql://`, `mysql://`, `mariadb://` or `sqlite://`, or the path of a file.
     #[arg(value_name = "ADDRESS", required_unless_present_any = ["broker", "source"])]
     address: Option<String>,
     #[command(flatten)]

@@ -86,7 +86,7 @@ pub(super) struct ExportCommand {
 
 /// Where the events are read from, open.
 enum Opened {
-    Journal(OfflineJournal),
+    Journal(Box<OfflineJournal>),
     TrackerStore(SqlTrackerStore),
 }
 
@@ -114,7 +114,7 @@ impl ExportCommand {
         let broker = broker(&plan, resumed.as_ref().map(|state| state.broker.as_str()).or(self.broker.as_deref()))?;
         let origin = resumed.as_ref().map_or_else(|| self.origin(&plan), |state| state.origin);
         let opened = match origin {
-            Origin::Journal => Opened::Journal(OfflineJournal::open(&plan.journal.directory)?),
+            Origin::Journal => Opened::Journal(Box::new(OfflineJournal::open(&plan.journal.directory)?)),
             Origin::TrackerStore => Opened::TrackerStore(tracker_store(&project, &plan)?),
         };
         let name = broker.subscription.name.as_str();
@@ -196,14 +196,10 @@ impl ExportCommand {
 
     /// How it goes on.
     fn command(&self, id: &str) -> String {
-        let mut command = format!("trunkline export --resume {id}");
-        if self.journal.project.as_os_str() != "." {
-            command += &format!(" --project{}", argument(&self.journal.project));
-        }
-        if let Some(endpoints) = &self.endpoints {
-            command += &format!(" --endpoints{}", argument(endpoints));
-        }
-        command
+        let given = |option: &str, argument: String| if argument.is_empty() { argument } else { format!(" {option}{argument}") };
+        let project = given("--project", argument(&self.journal.project));
+        let endpoints = self.endpoints.as_deref().map(|path| given("--endpoints", argument(path))).unwrap_or_default();
+        format!("trunkline export --resume {id}{project}{endpoints}")
     }
 
     fn conclude(&self, state: &State, report: &Report, result: &Result<(), Halt>, command: &str) -> Result<Outcome, Failure> {
@@ -280,7 +276,7 @@ fn tracker_store(project: &Project, plan: &Plan) -> Result<SqlTrackerStore, Fail
 }
 
 /// The events that are to be exported. Conversations that do not exist are taken out of the state of an export that begins.
-async fn history<'o>(mut state: State, opened: &'o Opened) -> Result<(State, History<'o>), Failure> {
+async fn history(mut state: State, opened: &Opened) -> Result<(State, History<'_>), Failure> {
     let wanted = state.selection.conversations.clone();
     let history = match opened {
         Opened::Journal(journal) => {

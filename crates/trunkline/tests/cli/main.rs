@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+mod consume;
 mod dead_letters;
 mod export;
 mod project;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod queue;
+mod redis;
 mod settings;
 
 use std::future::pending;
@@ -185,7 +186,7 @@ async fn while_the_journal_is_full_nothing_is_settled_and_nothing_is_lost() {
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let filler = "x".repeat(2_000);
     let mut events: Vec<String> = Vec::new();
-    let mut push = |events: &mut Vec<String>| {
+    let push = |events: &mut Vec<String>| {
         for number in events.len() + 1..=events.len() + 200 {
             let event = event(number).replace("\"n", &format!("\"{filler} n"));
             queue.push(Some(&format!("m{number}")), event.clone());
@@ -200,11 +201,14 @@ async fn while_the_journal_is_full_nothing_is_settled_and_nothing_is_lost() {
     };
     until("the journal is full", async || {
         push(&mut events);
-        problem().await.contains("takes no events")
+        // At first it may name another broker, whose cursor was not stored yet.
+        let problem = problem().await;
+        problem.contains("takes no events") && problem.contains("`sql`")
     })
     .await;
-    let appended = bodies(&project).len();
-    assert!(queue.settled() <= appended && appended < events.len(), "{appended} appended");
+    // The first is gone by then, so it is the offset that counts.
+    let (settled, appended) = (queue.settled(), usize::try_from(gateway.journal().head()).unwrap());
+    assert!(settled <= appended && appended <= events.len(), "{settled} settled, {appended} appended of {}", events.len());
     lock.execute_batch("ROLLBACK").unwrap();
     drop(lock);
     until("everything is settled", async || queue.settled() == events.len() + 1).await;

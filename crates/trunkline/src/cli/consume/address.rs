@@ -15,13 +15,13 @@ use crate::config::find_readable;
 /// What an address leaves open.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Place {
-    /// For amqp:// and amqps://: the queue.
+    /// For RabbitMQ: the queue.
     #[arg(long, value_name = "NAME")]
     pub(super) queue: Option<String>,
-    /// For kafka://: the topic.
+    /// For Kafka: the topic.
     #[arg(long, value_name = "NAME")]
     pub(super) topic: Option<String>,
-    /// For redis:// and rediss://: the key of the stream or list.
+    /// For Redis: the key of the stream or list.
     #[arg(long, value_name = "NAME")]
     pub(super) key: Option<String>,
     /// For databases: the table.
@@ -33,19 +33,23 @@ pub(super) struct Place {
 }
 
 /// A kind of broker as it is addressed.
-struct Kind {
+struct Addressed {
     kind: &'static str,
     schemes: &'static [&'static str],
     /// The option of the command line that says where in the broker, and the key that it is in the section.
     place: Option<(&'static str, &'static str)>,
 }
 
-const KINDS: [Kind; 5] = [
-    Kind { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")) },
-    Kind { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")) },
-    Kind { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")) },
-    Kind { kind: "sql", schemes: &["postgresql", "postgres", "mysql", "mariadb", "sqlite"], place: Some(("table", "table")) },
-    Kind { kind: "file", schemes: &["file"], place: None },
+const KINDS: [Addressed; 5] = [
+    Addressed { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")) },
+    Addressed { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")) },
+    Addressed { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")) },
+    Addressed {
+        kind: "sql",
+        schemes: &["postgresql", "postgres", "mysql", "mariadb", "sqlite"],
+        place: Some(("table", "table")),
+    },
+    Addressed { kind: "file", schemes: &["file"], place: None },
 ];
 
 impl Place {
@@ -80,7 +84,7 @@ impl Place {
         };
         // A driver, as in `postgresql+psycopg2`, is part of the scheme.
         let name = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let Some(Kind { kind, place, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
+        let Some(Addressed { kind, place, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
             let known: Vec<_> = KINDS.iter().flat_map(|kind| kind.schemes).map(|scheme| format!("{scheme}://")).collect();
             return Err(format!("`{scheme}://` is not known; known are {}, and the path of a file", known.join(", ")));
         };

@@ -8,6 +8,7 @@ use trunkline_brokers::sql::{Conversation, SqlTrackerStore, StoredEvent};
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Timestamp};
 use trunkline_journal::{Chunk, Limits, OfflineJournal};
+use uuid::Uuid;
 
 use super::shift;
 use super::state::Position;
@@ -141,13 +142,11 @@ impl<'s> StoreHistory<'s> {
     async fn page(&mut self) -> Result<Option<Page>, String> {
         let Some(name) = self.conversations.get(self.index) else { return Ok(None) };
         let (mut page, mut to_skip) = (Page::default(), 0);
-        let current = match &mut self.current {
-            Some(current) => current,
-            None => {
-                to_skip = self.read;
-                self.read = 0;
-                self.current.insert(self.store.conversation(name).await?)
-            }
+        let current = if let Some(current) = &mut self.current {
+            current
+        } else {
+            to_skip = std::mem::take(&mut self.read);
+            self.current.insert(self.store.conversation(name).await?)
         };
         loop {
             let Some(rows) = current.next_page().await? else {
@@ -210,8 +209,8 @@ fn with_sender(document: &Document, conversation: &str) -> String {
 /// What makes the ids of events out of a tracker store, so that the same row has the same id wherever the database is moved to.
 fn identity(conversation: &str) -> JournalId {
     let digest = Sha256::new().chain_update("trunkline tracker store\0").chain_update(conversation).finalize();
-    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    JournalId::parse(&digits).unwrap_or_else(JournalId::random)
+    let id = Uuid::from_slice(digest.get(..16).unwrap_or_default()).unwrap_or_default();
+    JournalId::parse(&id.to_string()).unwrap_or_else(JournalId::random)
 }
 
 #[cfg(test)]
@@ -240,7 +239,7 @@ mod tests {
         let id = |conversation: &str, id, data: &str| event(conversation, &StoredEvent { id, ..row(data) }).expect("an event").id;
         let data = r#"{"event": "restart", "timestamp": 1795248186.2937574}"#;
         assert_eq!(id("ann", 7, data), id("ann", 7, data));
-        assert_eq!(id("ann", 7, data).to_string(), "01a1fd0fcf857f1a8b4d000000000007");
+        assert_eq!(id("ann", 7, data).to_string(), "01a1fd2163b573088de2000000000007");
         let others = [id("bob", 7, data), id("ann", 8, data), id("ann", 7, r#"{"event": "restart", "timestamp": 1.0}"#)];
         assert!(others.iter().all(|other| *other != id("ann", 7, data)));
     }
