@@ -124,14 +124,22 @@ async fn what_comes_again_is_appended_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_ids_everything_is_appended_as_often_as_it_comes() {
+async fn without_an_id_an_event_is_known_by_its_content_when_its_time_is_exact() {
     let (project, queue) = (Project::new(), Queue::default());
-    queue.push(None, event(1));
+    let (exact, rounded) = (event(1), event(1).replace("1.5", "1"));
+    // As `rasa export` writes it, with the sender at the end.
+    let exported = r#"{"event": "user", "timestamp": 1.5, "text": "n1", "sender_id": "c1"}"#;
+    let again = r#"{"sender_id": "c1", "event": "user", "timestamp": 1.5, "text": "n1"}"#;
+    assert_eq!(exact, again);
+    for body in [&exact, &rounded, exported, &event(2)] {
+        queue.push(None, body.to_owned());
+    }
     queue.trouble([Trouble::Settle]);
     let gateway = start(&project, &queue).await;
-    until("it is settled", async || queue.settled() == 1).await;
+    until("they are settled", async || queue.settled() == 4).await;
+    assert_eq!(metric(&gateway, "duplicate_events_total").await, 4);
     stop(gateway).await;
-    assert_eq!(bodies(&project), [event(1), event(1)]);
+    assert_eq!(bodies(&project), [exact, rounded.clone(), event(2), rounded]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,18 +38,23 @@ struct Addressed {
     schemes: &'static [&'static str],
     /// The option of the command line that says where in the broker, and the key that it is in the section.
     place: Option<(&'static str, &'static str)>,
+    /// What the section says unless told otherwise, so that nothing is taken away from a gateway that reads there too.
+    apart: Option<(&'static str, &'static str)>,
 }
 
+const GROUP: &str = "trunkline-consume";
+
 const KINDS: [Addressed; 5] = [
-    Addressed { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")) },
-    Addressed { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")) },
-    Addressed { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")) },
+    Addressed { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")), apart: None },
+    Addressed { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")), apart: Some(("group_id", GROUP)) },
+    Addressed { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")), apart: Some(("group", GROUP)) },
     Addressed {
         kind: "sql",
         schemes: &["postgresql", "postgres", "mysql", "mariadb", "sqlite"],
         place: Some(("table", "table")),
+        apart: Some(("position", "none")),
     },
-    Addressed { kind: "file", schemes: &["file"], place: None },
+    Addressed { kind: "file", schemes: &["file"], place: None, apart: None },
 ];
 
 impl Place {
@@ -84,7 +89,7 @@ impl Place {
         };
         // A driver, as in `postgresql+psycopg2`, is part of the scheme.
         let name = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let Some(Addressed { kind, place, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
+        let Some(Addressed { kind, place, apart, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
             let known: Vec<_> = KINDS.iter().flat_map(|kind| kind.schemes).map(|scheme| format!("{scheme}://")).collect();
             return Err(format!("`{scheme}://` is not known; known are {}, and the path of a file", known.join(", ")));
         };
@@ -107,6 +112,7 @@ impl Place {
         if *kind == "sql" && !self.options.iter().any(|(key, _)| matches!(key.as_str(), "position" | "group")) {
             entries.push(("position", "none"));
         }
+        entries.extend(apart.filter(|(key, _)| self.options.iter().all(|(given, _)| given != key)));
         entries.extend(self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let mut seen = HashSet::new();
         if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(*key)) {
@@ -152,13 +158,19 @@ mod tests {
                 "kafka://a:9092,b:9093/",
                 Place { topic: some("t"), options: vec![("security_protocol".into(), "SSL".into())], ..Place::default() },
                 "kafka",
-                "\"type\": \"kafka\"\n\"url\": \"a:9092,b:9093\"\n\"topic\": \"t\"\n\"security_protocol\": \"SSL\"\n",
+                "\"type\": \"kafka\"\n\"url\": \"a:9092,b:9093\"\n\"topic\": \"t\"\n\"group_id\": \"trunkline-consume\"\n\"security_protocol\": \"SSL\"\n",
             ),
             (
                 "postgresql+psycopg2://h/d",
                 Place { table: some("events"), ..Place::default() },
                 "sql",
                 "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n\"position\": \"none\"\n",
+            ),
+            (
+                "redis://h",
+                Place { options: vec![("group".into(), "g".into())], ..Place::default() },
+                "redis",
+                "\"type\": \"redis\"\n\"url\": \"redis://h\"\n\"group\": \"g\"\n",
             ),
             ("file:a \"b\".log", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"a \\\"b\\\".log\"\n"),
             ("file:///tmp/x", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"/tmp/x\"\n"),
