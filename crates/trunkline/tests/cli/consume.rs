@@ -113,6 +113,45 @@ fn people_get_lines_and_what_is_no_event_is_shown_as_such() {
 }
 
 #[test]
+fn a_file_is_followed_from_its_beginning() {
+    let directory = project(&CONVERSATION);
+    fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: file, path: events.log}\n").unwrap();
+    assert_eq!(run(directory.path(), &["export"]).code, Some(0));
+    for arguments in [["events.log", "--json"], ["file:events.log", "--json"], ["--broker=file", "--json"]] {
+        let mut child = spawn(directory.path(), &arguments);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for expected in CONVERSATION {
+            assert_eq!(lines.next().unwrap().unwrap(), expected);
+        }
+        assert_eq!(interrupted(child), (Some(0), "trunkline: 4 messages\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_queue_of_a_real_rabbitmq_is_read_and_emptied() {
+    let directory = project(&CONVERSATION);
+    let (port, name) = (services::port("rabbitmq"), format!("consume-{}", fastrand::u64(..)));
+    let (user, password) = (services::USER, services::PASSWORD);
+    let broker = format!(
+        "event_broker:\n  url: 127.0.0.1\n  port: {port}\n  username: {user}\n  password: {password}\n  exchange_name: {name}\n  queues: {name}\n"
+    );
+    fs::write(directory.path().join("endpoints.yml"), broker).unwrap();
+    assert_eq!(run(directory.path(), &["check", "--connect"]).code, Some(0));
+    assert_eq!(run(directory.path(), &["export"]).code, Some(0));
+    let address = format!("amqp://{user}:a%20secret%2F50%25@127.0.0.1:{port}");
+    let ran = consume(directory.path(), &[&address, "--queue", &name, "--json", "--count", "4"]);
+    assert_eq!((ran.code, ran.out.lines().collect::<Vec<_>>()), (Some(0), CONVERSATION.to_vec()), "{}", ran.err);
+    assert_eq!(run(directory.path(), &["export", "--conversation-ids", "bob"]).code, Some(0));
+    let ran = consume(directory.path(), &["--broker", "pika", "--json", "--count", "1"]);
+    assert_eq!((ran.code, ran.out), (Some(0), format!("{}\n", CONVERSATION[1])), "{}", ran.err);
+
+    let error = consume(directory.path(), &[&address.replace("50%25", "60%25"), "--queue", &name]).failed();
+    assert!(error.contains("127.0.0.1") && !error.contains("secret"), "{error}");
+    let error = consume(directory.path(), &[&address, "--queue", "consume-nobody-made-it"]).failed();
+    assert!(error.contains("consume-nobody-made-it"), "{error}");
+}
+
+#[test]
 fn brokers_and_sources_of_the_project_are_read_by_name() {
     let key = key("named");
     let directory = published(&key, "stream");

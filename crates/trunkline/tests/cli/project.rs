@@ -8,7 +8,7 @@ use trunkline::{Overrides, Project};
 use trunkline_config::{Diagnostics, Style};
 use trunkline_journal::{Journal, Options};
 
-use crate::common::{json_lines, run, run_with};
+use crate::common::{command, json_lines, run, run_with};
 
 #[test]
 fn the_commands_are_explained() {
@@ -135,6 +135,23 @@ fn the_example_project_has_no_mistakes() {
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
     let brokers: Vec<_> = plan.unwrap().brokers.into_iter().map(|broker| (broker.subscription.name, broker.kind)).collect();
     assert_eq!(brokers, [("kitchen".to_owned(), "file"), ("reports".to_owned(), "sql")]);
+}
+
+#[test]
+fn the_examples_of_the_manual_have_no_mistakes() {
+    for (page, file) in [("export.md", "endpoints.yml"), ("sources.md", "trunkline.yml")] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page)).unwrap();
+        let examples: Vec<_> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(!examples.is_empty());
+        for example in examples {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join(file), example).unwrap();
+            let mut check = command(directory.path(), &["check"]);
+            let output = check.env("DB_PASSWORD", "x").env("RABBIT_PASSWORD", "x").output().unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert!(printed.ends_with("0 errors, 0 warnings\n"), "{page}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod queue;
+mod rabbitmq;
 mod redis;
 mod settings;
 
