@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_IN_ALL: Duration = Duration::from_secs(10);
 
 /// The longest that an answer may take. The client's own default of half a second is too short for a server that forks.
-pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a cluster's client follows a slot that has moved, or waits for one, before it gives up. In ms.
 const REDIRECTIONS: u32 = 3;

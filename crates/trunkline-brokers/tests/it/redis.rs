@@ -86,7 +86,7 @@ async fn a_topic_map_sends_an_event_to_every_key_whose_pattern_matches_and_other
     let map = format!("topic_map:\n  ^user: {prefix}.people\n  (user|bot)$: '{prefix}.said.$sender_id'\n  ot: {prefix}.never");
     let broker = broker(&format!("url: {}\nkey: {prefix}.rest\n{map}", url()));
     deliver(&*broker, &batch(&[user.clone(), bot.clone(), slot.clone()], &cursor)).await;
-    assert_eq!(bodies(&url(), &format!("{prefix}.people")).await, expected(&[user.clone()]));
+    assert_eq!(bodies(&url(), &format!("{prefix}.people")).await, expected(std::slice::from_ref(&user)));
     assert_eq!(bodies(&url(), &format!("{prefix}.said.a")).await, expected(&[user, bot]));
     assert_eq!(bodies(&url(), &format!("{prefix}.rest")).await, expected(&[slot]));
     assert_eq!(run::<i64>(&url(), &format!("EXISTS {prefix}.never")).await, 0);
@@ -137,15 +137,15 @@ async fn the_cursor_is_the_position_after_a_restart() {
 async fn a_replay_is_added_and_moves_the_cursor_only_past_the_event_that_it_stands_at() {
     let (key, cursor, journal) = (unique("replay"), cursor(), journal(6));
     let broker = broker(&format!("url: {}\nkey: {key}", url()));
-    deliver(&*broker, &batch(&journal[..3], &cursor)).await;
+    // As behind an event that was rejected.
+    let up_to_the_fourth = Batch { next: Some(journal[3].offset), ..batch(&journal[..3], &cursor) };
+    deliver(&*broker, &up_to_the_fourth).await;
     deliver(&*broker, &replay(&journal[..2], &cursor)).await;
-    assert_eq!(stored(&cursor).await, Some((journal[2].offset + 1).to_string()));
-    let at = Batch { next: Some(journal[3].offset), ..batch(&journal[2..3], &cursor) };
-    deliver(&*broker, &at).await;
+    assert_eq!(stored(&cursor).await, Some(journal[3].offset.to_string()));
     deliver(&*broker, &replay(&journal[3..4], &cursor)).await;
     assert_eq!(stored(&cursor).await, Some((journal[3].offset + 1).to_string()));
     deliver(&*broker, &batch(&journal[4..], &cursor)).await;
-    let order = [0, 1, 2, 0, 1, 2, 3, 4, 5].map(|index: usize| journal[index].clone());
+    let order = [0, 1, 2, 0, 1, 3, 4, 5].map(|index: usize| journal[index].clone());
     assert_eq!(bodies(&url(), &key).await, expected(&order));
 }
 

@@ -4,37 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::cluster::ClusterClient;
-use ::redis::cluster_async::ClusterConnection;
-use ::redis::{Value, cmd, from_redis_value};
+use ::redis::cmd;
 use trunkline_core::{Batch, Broker, Event, Outcome};
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
 use crate::common::{batch, deliver, event, journal, key as cursor, reason, replay, rest};
-use crate::redis_common::{broker, expected, source, typed, unique};
+use crate::redis_common::{broker, cluster, cluster_bodies, expected, source, typed, unique};
 
 fn node() -> String {
     format!("redis://127.0.0.1:{}", services::port("redis-cluster"))
 }
 
-async fn client(url: &str) -> ClusterConnection {
-    let builder =
-        ClusterClient::builder([url]).response_timeout(Duration::from_secs(30)).connection_timeout(Duration::from_secs(5));
-    builder.build().unwrap().get_async_connection().await.unwrap()
-}
-
 async fn list(url: &str, key: &str) -> Vec<String> {
-    cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(&mut client(url).await).await.unwrap()
-}
-
-async fn bodies(url: &str, key: &str) -> Vec<String> {
-    let entries: Vec<Value> = cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut client(url).await).await.unwrap();
-    let body = |entry| {
-        let Value::Array(mut parts) = entry else { panic!("no entry: {entry:?}") };
-        let fields: Vec<String> = from_redis_value(parts.remove(1)).unwrap();
-        fields[1].clone()
-    };
-    entries.into_iter().map(body).collect()
+    cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(&mut cluster(url).await).await.unwrap()
 }
 
 #[tokio::test]
@@ -51,7 +33,7 @@ async fn with_one_key_the_cursor_stands_in_its_slot_and_each_event_is_there_once
         assert_eq!(rest.len(), 5);
         deliver(&*before, &batch(&rest[..3], &cursor)).await;
         deliver(&*now, &batch(rest, &cursor)).await;
-        assert_eq!(bodies(&node(), &key).await, expected(&journal));
+        assert_eq!(cluster_bodies(&node(), &key).await, expected(&journal));
     }
 }
 
@@ -95,7 +77,7 @@ async fn behind_an_event_that_fails_its_conversation_stops_in_every_slot_and_oth
     let events = [("a", "user"), ("b", "user"), ("a", "bot"), ("a", "slot"), ("b", "bot"), ("b", "slot")];
     let events: Vec<_> =
         (1..).zip(events).map(|(offset, (conversation, kind))| typed(&event(offset, conversation, "x"), kind)).collect();
-    cmd("SET").arg(format!("{prefix}.bot.a")).arg("theirs").exec_async(&mut client(&node()).await).await.unwrap();
+    cmd("SET").arg(format!("{prefix}.bot.a")).arg("theirs").exec_async(&mut cluster(&node()).await).await.unwrap();
     let broker = broker(&format!("url: {}\ncluster: true\nstructure: list\nkey: '{prefix}.$event.$sender_id'", node()));
     let outcomes = broker.publish(&batch(&events, &cursor)).await;
     let delivered: Vec<bool> = outcomes.iter().map(|outcome| *outcome == Outcome::Delivered).collect();
@@ -157,7 +139,7 @@ async fn a_slot_that_moves_to_another_node_is_followed() {
         }
     };
     tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(publish, migrate) }).await.unwrap();
-    assert_eq!(bodies(&url, &key).await, expected(&journal));
+    assert_eq!(cluster_bodies(&url, &key).await, expected(&journal));
 }
 
 #[tokio::test]
@@ -177,7 +159,7 @@ async fn a_cluster_without_one_of_its_nodes_says_so_and_goes_on_once_it_is_back(
         }
     };
     tokio::time::timeout(Duration::from_mins(1), again).await.unwrap();
-    let found = bodies(&url, &key).await;
+    let found = cluster_bodies(&url, &key).await;
     // With `appendfsync everysec`; a killed process loses nothing that it had given to the kernel.
     assert_eq!(found, expected(&journal));
 }

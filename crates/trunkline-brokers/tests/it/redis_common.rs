@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value, from_redis_value};
+use ::redis::cluster::ClusterClient;
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value, cmd, from_redis_value};
 use trunkline_brokers::{redis_from_section, redis_source_from_section};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::{Broker, Event, Source};
@@ -88,6 +90,30 @@ pub(crate) async fn stream(url: &str, key: &str) -> Vec<HashMap<String, String>>
             from_redis_value(parts.remove(1)).unwrap()
         })
         .collect()
+}
+
+/// A client of a cluster.
+pub(crate) async fn cluster(url: &str) -> ClusterConnection {
+    let builder =
+        ClusterClient::builder([url]).response_timeout(Duration::from_mins(1)).connection_timeout(Duration::from_secs(10));
+    builder.build().unwrap().get_async_connection().await.unwrap()
+}
+
+/// The bodies in a stream of a cluster, in order.
+pub(crate) async fn cluster_bodies(url: &str, key: &str) -> Vec<String> {
+    let entries: Vec<Value> = cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut cluster(url).await).await.unwrap();
+    let body = |entry| {
+        let Value::Array(mut parts) = entry else { panic!("no entry: {entry:?}") };
+        let mut fields: HashMap<String, String> = from_redis_value(parts.remove(1)).unwrap();
+        fields.remove("data").unwrap()
+    };
+    entries.into_iter().map(body).collect()
+}
+
+/// The keys of a cluster that begin with `prefix`.
+pub(crate) async fn cluster_keys(url: &str, prefix: &str) -> Vec<String> {
+    let keys: Vec<String> = cmd("KEYS").arg(format!("{prefix}*")).query_async(&mut cluster(url).await).await.unwrap();
+    keys
 }
 
 /// The bodies in a stream, in order.

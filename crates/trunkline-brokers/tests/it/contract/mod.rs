@@ -3,6 +3,7 @@
 mod exec;
 mod file;
 mod rabbitmq;
+mod redis;
 mod sql_servers;
 mod sqlite;
 mod webhook;
