@@ -13,6 +13,7 @@ use trunkline_core::{Batch, Broker, Event, Outcome};
 use crate::cluster::Cluster;
 use crate::in_flight::{Answer, InFlight};
 use crate::producer::{Producer, Stop, Wire, is_too_large};
+use crate::reasons::Report;
 use crate::settings;
 
 /// How long a call waits for its answers: less than the minute that the delivery gives it, so that the reason is ours to tell.
@@ -55,6 +56,7 @@ impl KafkaBroker {
     /// original does, and an empty text is not sent.
     pub fn from_section(section: &Section<'_>, directory: &Path, environment: Option<String>) -> Option<Self> {
         let cluster = settings::cluster(section, directory);
+        settings::pass_over(section, &settings::SOURCE_KEYS);
         let topic = settings::topic(section);
         let (keys_by_conversation, options) = settings::producer(section);
         let environment = environment.unwrap_or_else(|| "RASA_ENVIRONMENT_NOT_SET".to_owned());
@@ -112,16 +114,26 @@ impl KafkaBroker {
     async fn reason(&self, producer: &Producer, answers: &[Option<Answer>], stop: Stop, begin: Instant) -> String {
         // The failure that led to the others.
         let cause = answers.iter().find_map(|answer| answer.and_then(Result::err).filter(|code| !is_consequence(*code)));
-        let (topic, report) = (&*self.wire.topic, producer.context().last_report(begin));
+        let (servers, topic) = (&*self.cluster.servers, &*self.wire.topic);
+        let report = producer.context().last_report(begin);
         match (cause, stop) {
             (Some(code), _) if is_size(code) => {
                 self.use_smaller_requests(producer.request_size).await;
-                let servers = &self.cluster.servers;
                 format!("Kafka at {servers} refused a request for the topic `{topic}` as too large; from now on they are smaller")
             }
             (Some(code), _) | (None, Stop::Failed(Some(code))) => self.cluster.explain(topic, code, report.as_deref()),
-            (None, Stop::Failed(None)) => self.cluster.explain(topic, RDKafkaErrorCode::PurgeQueue, report.as_deref()),
-            (None, Stop::Late) => self.cluster.explain(topic, RDKafkaErrorCode::MessageTimedOut, report.as_deref()),
+            (None, Stop::Failed(None)) => match report {
+                Some(report) => Report::new(&report).sentence(servers),
+                None => format!("Kafka at {servers}: another call failed, and its producer was given up with all that it had"),
+            },
+            (None, Stop::Late) => match report {
+                Some(report) => Report::new(&report).sentence(servers),
+                None => format!(
+                    "Kafka at {servers}: no answer within {} s; see whether the partitions of the topic `{topic}` have a leader and \
+                     as many in-sync replicas as its `min.insync.replicas`",
+                    ANSWERS.as_secs()
+                ),
+            },
         }
     }
 

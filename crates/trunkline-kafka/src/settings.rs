@@ -57,6 +57,17 @@ const SASL_KEYS: [&str; 8] = [
 
 const TLS_KEYS: [&str; 4] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"];
 
+/// What only a source reads, and what only the broker.
+pub(crate) const SOURCE_KEYS: [&str; 1] = ["group_id"];
+pub(crate) const BROKER_KEYS: [&str; 4] = ["partition_by_sender", "partitioner", "compression", "queue_size"];
+
+/// Asks for keys that mean nothing here: one section may serve as a broker and as the source that reads it.
+pub(crate) fn pass_over(section: &Section<'_>, keys: &[&str]) {
+    for key in keys.iter().filter(|key| section.has(key)) {
+        section.node(key);
+    }
+}
+
 /// Reads what leads to the cluster and into it. A key that is unknown is a warning, as the original ignores it.
 pub(crate) fn cluster(section: &Section<'_>, directory: &Path) -> Option<Cluster> {
     section.unknown_keys(UnknownKeys::Warn);

@@ -39,6 +39,7 @@ pub struct KafkaSource {
 /// Builds the source from its section: the options of the broker that lead to the cluster, `topic`, and `group_id`.
 pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
     let cluster = settings::cluster(section, directory);
+    settings::pass_over(section, &settings::BROKER_KEYS);
     let topics = settings::topics(section);
     let group = section.string("group_id").unwrap_or_else(|| "trunkline".to_owned());
     let mut cluster = cluster?;

@@ -150,3 +150,11 @@ fn a_source_has_topics_and_a_group() {
     assert_eq!(place("url: [a, b]\nsecurity_protocol: PLAINTEXT\ntopic: [x, y]\ngroup_id: mine"), "topics x, y at a:9092,b:9092");
     assert_eq!(source("url: localhost\nsecurity_protocol: PLAINTEXT\ntopic: [x, 'a b']").1.len(), 1);
 }
+
+#[test]
+fn one_section_serves_the_broker_and_the_source_that_reads_it() {
+    let section =
+        "url: localhost\nsecurity_protocol: PLAINTEXT\npartition_by_sender: true\ncompression: lz4\nqueue_size: 5\ngroup_id: g";
+    assert_eq!(said(section), [""; 0]);
+    assert_eq!(source(section).1, [""; 0]);
+}
