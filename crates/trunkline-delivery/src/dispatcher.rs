@@ -17,7 +17,7 @@ use crate::lanes::{Lanes, Settled};
 use crate::{BatchLimits, LaneMode, Metrics, OnExhausted, Receiver, Subscription};
 
 /// How far the stored cursor may be behind the deliveries; what is delivered within it is delivered again after a crash.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = Duration::from_millis(200);
 /// The bytes of events that are read and not under way.
 const MOST_BYTES: usize = 4 << 20;
 
