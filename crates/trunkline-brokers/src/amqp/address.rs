@@ -129,7 +129,7 @@ mod tests {
             ("amqp://a:b@h", "amqp a b h - -"),
             ("amqp://u:p@h:5673/v", "amqp u p h 5673 v"),
             ("amqp://u:a%20secret%2F50%25@h", "amqp u a secret/50% h - -"),
-            ("amqp://u:@h", "amqp u  h - -"),
+            ("amqp://u:@h", "amqp u - h - -"),
             ("amqp://u@h", "amqp u - h - -"),
             ("amqp://h/events%2Feu", "amqp - - h - events/eu"),
             ("amqp://h/events/eu", "amqp - - h - events/eu"),

@@ -117,7 +117,7 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
             _ if server.tls.is_some() => format!("RabbitMQ at {place} closed the connection before the login: {error}"),
             _ => format!(
                 "RabbitMQ at {place} closed the connection before the login: {error}; \
-                 if this is its port for TLS, the URL begins with `amqps://`"
+                 if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"
             ),
         },
         ErrorKind::ProtocolError(problem) => {
@@ -130,6 +130,12 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
                 530 => format!("RabbitMQ at {place} does not let user `{user}` into the virtual host `{vhost}` ({text})"),
                 _ => format!("RabbitMQ at {place} refused the connection: {text}"),
             }
+        }
+        // A server that expects TLS answers with an alert, when it answers at all.
+        ErrorKind::ParsingError(_) if server.tls.is_none() => {
+            format!(
+                "what listens at {place} does not speak AMQP; if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"
+            )
         }
         _ => format!("RabbitMQ at {place}: no connection: {}", say(error)),
     }

@@ -70,14 +70,14 @@ async fn a_server_that_cannot_be_trusted_is_complained_of_in_words() {
         ),
         (yaml(&place, port, ""), format!("{prefix}: the server's certificate is signed by an authority that is not trusted")),
         (yaml(&place, plain, &ca), format!("what listens at localhost:{plain} does not speak TLS")),
-        (
-            place.yaml("").replace(&format!(":{plain}/"), &format!(":{port}/")),
-            format!("RabbitMQ at 127.0.0.1:{port} closed the connection before the login"),
-        ),
     ] {
         let said = broker(&yaml).is_ready().await.unwrap_err();
         assert!(said.starts_with(&expected), "{said}");
     }
+    // The server closes the connection, and may be quick enough to say why first.
+    let without = place.yaml("").replace(&format!(":{plain}/"), &format!(":{port}/"));
+    let said = broker(&without).is_ready().await.unwrap_err();
+    assert!(said.ends_with("if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"), "{said}");
 }
 
 #[tokio::test]
