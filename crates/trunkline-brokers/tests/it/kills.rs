@@ -43,9 +43,13 @@ fn publish_with_kills(path: &Path) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "kills::publishes_until_killed", "--nocapture"])
             .env(CHILD, path)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // It may be a little ahead of what is seen here, and not at the end before it is killed.
+        let stdin = child.stdin.as_mut().unwrap();
+        stdin.write_all("go on\n".repeat(batches + 10).as_bytes()).unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert_eq!(said.filter(|line| line == "delivered").take(batches).count(), batches);
         child.kill().unwrap();
@@ -67,6 +71,7 @@ fn publishes_until_killed() {
     runtime().block_on(async {
         let (broker, journal) = (broker(&path), whole_journal());
         for events in rest(&*broker, &journal, &fixed_key()).await.chunks(7) {
+            std::io::stdin().read_line(&mut String::new()).unwrap();
             deliver(&*broker, &batch(events, &fixed_key())).await;
             writeln!(std::io::stdout(), "delivered").unwrap();
         }
