@@ -9,7 +9,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,6 +21,9 @@ use super::Rotation;
 use super::rotation::{Stamp, directory_of, with_suffix};
 use crate::paths::Identity;
 
+/// How long closing waits for what is under way.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
 /// Puts the rotated files of one path in order, on one thread at a time.
 #[derive(Debug)]
 pub(super) struct Tidy(Arc<Work>);
@@ -29,6 +33,7 @@ struct Work {
     path: PathBuf,
     rotation: Rotation,
     progress: Mutex<Progress>,
+    has_ended: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +46,8 @@ struct Progress {
 
 impl Tidy {
     pub(super) fn new(path: &Path, rotation: &Rotation) -> Self {
-        Self(Arc::new(Work { path: path.to_owned(), rotation: rotation.clone(), progress: Mutex::default() }))
+        let (path, rotation) = (path.to_owned(), rotation.clone());
+        Self(Arc::new(Work { path, rotation, progress: Mutex::default(), has_ended: Condvar::new() }))
     }
 
     /// Begins, or sees to it that what is under way looks once more.
@@ -58,15 +64,18 @@ impl Tidy {
         }
     }
 
-    /// Lets what is under way end soon; it is done at the next start.
+    /// Ends what is under way, and waits for it; it is done at the next start.
     pub(super) fn stop(&self) {
-        self.0.progress().is_stopped = true;
+        let mut progress = self.0.progress();
+        progress.is_stopped = true;
+        // It ends with the piece that it is at. The limit is for a disk that hangs.
+        drop(self.0.has_ended.wait_timeout_while(progress, LONGEST_END, |progress| progress.is_running));
     }
 }
 
 impl Drop for Tidy {
     fn drop(&mut self) {
-        self.stop();
+        self.0.progress().is_stopped = true;
     }
 }
 
@@ -81,6 +90,7 @@ impl Work {
                 let mut progress = self.progress();
                 if progress.is_stopped || !progress.is_wanted {
                     progress.is_running = false;
+                    self.has_ended.notify_all();
                     return;
                 }
                 progress.is_wanted = false;
@@ -104,6 +114,9 @@ impl Work {
         }
         if self.rotation.compress {
             for stamp in stamps.iter().skip(surplus) {
+                if self.progress().is_stopped {
+                    return Ok(());
+                }
                 self.compress(&stamp.path(&path))?;
             }
         }

@@ -67,20 +67,34 @@ pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     names.iter().filter(|name| is_needed(name)).map(|name| path.with_file_name(name)).collect()
 }
 
-/// What stands in a file, compressed or not.
-pub(crate) fn read(file: &Path) -> Vec<u8> {
-    let bytes = std::fs::read(file).unwrap();
+/// What stands in a file, compressed or not; `None` when it is gone.
+fn find(file: &Path) -> Option<Vec<u8>> {
+    let bytes = match std::fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        bytes => bytes.unwrap(),
+    };
     if file.extension().is_none_or(|extension| extension != "gz") {
-        return bytes;
+        return Some(bytes);
     }
     let mut plain = Vec::new();
     flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
-    plain
+    Some(plain)
 }
 
-/// What stands in all files, from the oldest rotated one to the one at `path`.
+/// What stands in a file, compressed or not.
+pub(crate) fn read(file: &Path) -> Vec<u8> {
+    find(file).unwrap()
+}
+
+/// What stands in all files, from the oldest rotated one to the one at `path`. A broker that was dropped may still be at
+/// compressing one; then it looks again.
 pub(crate) fn everything(path: &Path) -> Vec<u8> {
-    rotated(path).iter().map(PathBuf::as_path).chain(path.exists().then_some(path)).flat_map(read).collect()
+    loop {
+        let files = rotated(path).into_iter().chain(path.exists().then(|| path.to_owned()));
+        if let Some(found) = files.map(|file| find(&file)).collect::<Option<Vec<_>>>() {
+            return found.concat();
+        }
+    }
 }
 
 /// Waits until `is_so`, for ten seconds at the most.
