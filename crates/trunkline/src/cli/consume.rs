@@ -44,8 +44,8 @@ pub(super) struct Consume {
     /// The file with the event brokers, in place of endpoints.yml in the project.
     #[arg(long, value_name = "FILE")]
     endpoints: Option<PathBuf>,
-    /// End after so many messages. Those received together with the last one and not printed come again, and with them those
-    /// printed since the last time that something was settled. [default: never]
+    /// End after so many messages. What came together with the last of them is not settled, and comes again, printed or not.
+    /// [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Print every message on a line as it came.

@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Exit codes: 0 done; 1 it failed, the reason is on standard error; 2 the command line was wrong; 3 a stop was forced before
-//! everything under way was finished.
+//! Exit codes: 0 done; 1 it failed, the reason is on standard error; 2 the command line was wrong; 3 it was stopped before everything
+//! was finished.
 
 mod check;
 mod client;
