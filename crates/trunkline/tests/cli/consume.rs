@@ -128,6 +128,20 @@ fn a_file_is_followed_from_its_beginning() {
 }
 
 #[test]
+fn a_table_is_followed_from_its_beginning_and_nothing_is_stored_beside_it() {
+    let directory = project(&CONVERSATION);
+    fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: sql, db: events.db}\n").unwrap();
+    assert_eq!(run(directory.path(), &["export"]).code, Some(0));
+    for _ in 0..2 {
+        let ran = consume(directory.path(), &["sqlite:///events.db", "--table", "events", "--json", "--count", "4"]);
+        assert_eq!((ran.code, ran.out.lines().collect::<Vec<_>>()), (Some(0), CONVERSATION.to_vec()), "{}", ran.err);
+    }
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let positions = "SELECT count(*) FROM sqlite_master WHERE name = 'trunkline_positions'";
+    assert_eq!(database.query_row(positions, (), |row| row.get::<_, u32>(0)).unwrap(), 0);
+}
+
+#[test]
 fn a_queue_of_a_real_rabbitmq_is_read_and_emptied() {
     let directory = project(&CONVERSATION);
     let (port, name) = (services::port("rabbitmq"), format!("consume-{}", fastrand::u64(..)));

@@ -108,11 +108,9 @@ impl Place {
                 None => return Err(format!("--{flag} says nothing to a file")),
             }
         }
-        // Nothing is written into a database that somebody looks at, unless an option asks for it.
-        if *kind == "sql" && !self.options.iter().any(|(key, _)| matches!(key.as_str(), "position" | "group")) {
-            entries.push(("position", "none"));
-        }
-        entries.extend(apart.filter(|(key, _)| self.options.iter().all(|(given, _)| given != key)));
+        // Who names a group wants to go on where it was, in a database too.
+        let is_chosen = |key: &str| self.options.iter().any(|(given, _)| given == key || given == "group");
+        entries.extend(apart.filter(|(key, _)| !is_chosen(key)));
         entries.extend(self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let mut seen = HashSet::new();
         if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(*key)) {
