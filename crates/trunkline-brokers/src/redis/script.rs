@@ -4,54 +4,49 @@ use std::collections::HashMap;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
-use trunkline_core::{Event, Offset};
+use trunkline_core::{EXPORT_HEADER, Event, Offset};
 
 use super::{DATA, End, ID, SENDER_ID, Structure, TYPE};
 
 /// KEYS: the cursor, unless the mode is `plain`; then those that entries go to.
-/// ARGV: mode, cursor as expected, next offset, writer, export id or nothing; then `WIDTH` values per entry, the first two being
-/// the number of its key and the offset of its event.
+/// ARGV: mode, cursor as expected, next offset, writer, export id or nothing; then the runs, each being the number of its key, the
+/// offset of its first event, the number of its entries, and `WIDTH` values for each of these.
 ///
 /// Keys of another type are looked for before anything is written, because Redis takes nothing back when a script fails. For the
 /// same reason the cursor is set twice: the first time shows that there are memory and permission to write, and once a script
 /// has written Redis does not stop it for lack of memory.
 const CODE: &str = r"
+local KEYS, ARGV = KEYS, ARGV
 local mode, expected, after, writer, export = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local before_keys = mode == 'plain' and 0 or 1
-local cursor = KEYS[1]
+local cursor, call = KEYS[1], redis.pcall
 
 if mode == 'exact' then
   local stored = redis.call('GET', cursor) or ''
   if stored ~= expected then return {'moved', stored} end
 end
 
-local wrong, stop, answer = {}, nil, {'done'}
+local wrong, stop, done, answer = {}, nil, 0, {'done'}
 for i = before_keys + 1, #KEYS do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= 'STRUCTURE' then wrong[tostring(i - before_keys)] = found end
 end
 if next(wrong) then
-  for i = 6, #ARGV, WIDTH do
+  local i = 6
+  while ARGV[i] and not stop do
     if wrong[ARGV[i]] then
-      stop = ARGV[i + 1]
-      answer = {'wrongtype', 0, ARGV[i], wrong[ARGV[i]]}
-      break
+      stop, answer = ARGV[i + 1], {'wrongtype', 0, ARGV[i], wrong[ARGV[i]]}
     end
+    i = i + 3 + ARGV[i + 2] * WIDTH
   end
 end
 
 if mode == 'exact' then redis.call('SET', cursor, ARGV[7] .. ' ' .. writer) end
-local done = 0
-for i = 6, #ARGV, WIDTH do
-  local offset = ARGV[i + 1]
-  if offset == stop then break end
-  local key = KEYS[before_keys + ARGV[i]]
-  local reply = ADD
-  if type(reply) == 'table' and reply.err then
-    stop, answer = offset, {'failed', 0, reply.err}
-    break
-  end
-  done = done + 1
+local i = 6
+while ARGV[i] and ARGV[i + 1] ~= stop do
+  local key, offset, first, last = KEYS[before_keys + ARGV[i]], ARGV[i + 1], i + 3, i + 2 + ARGV[i + 2] * WIDTH
+  i = last + 1
+  ADD
   if mode == 'replay' then
     local at = redis.call('GET', cursor)
     if at and at:match('^%d+') == offset then
@@ -65,11 +60,42 @@ if stop then answer[2] = done end
 return answer
 ";
 
+/// All elements of a run at once.
+const PUSH: &str = r"
+  local reply = call('COMMAND', key, unpack(ARGV, first, last))
+  if type(reply) == 'table' then
+    stop, answer = offset, {'failed', 0, reply.err}
+    break
+  end
+  done = done + last - first + 1
+";
+
+/// The values of an entry begin with the offset of its event.
+const ADD: &str = r"
+  for at = first, last, WIDTH do
+    local reply
+    if export == '' then
+      reply = call('XADD', key, LIMIT'*', FIELDS)
+    else
+      reply = call('XADD', key, LIMIT'*', FIELDS, 'HEADER', export)
+    end
+    if type(reply) == 'table' then
+      stop, answer = ARGV[at], {'failed', 0, reply.err}
+      break
+    end
+    done = done + 1
+  end
+  if answer[1] == 'failed' then break end
+";
+
 const TRIM: &str = r"
 for i = before_keys + 1, #KEYS do
   if not wrong[tostring(i - before_keys)] then redis.pcall('LTRIM', KEYS[i], FIRST, LAST) end
 end
 ";
+
+/// How many entries a run has at the most: all elements of a list's run are on Lua's stack at a time.
+const MOST_AT_ONCE: usize = 1000;
 
 /// The script for one way of adding.
 #[derive(Debug)]
@@ -100,6 +126,12 @@ pub(super) struct Entries {
 
 impl Entries {
     pub(super) fn push(&mut self, event: usize, key: String) {
+        if let Some(&(_, number)) = self.list.last()
+            && self.key(number) == key
+        {
+            self.list.push((event, number));
+            return;
+        }
         let number = *self.numbers.entry(key).or_insert_with_key(|key| {
             self.keys.push(key.clone());
             self.keys.len() - 1
@@ -114,6 +146,25 @@ impl Entries {
     /// Each entry: the index of its event, and its key.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
         self.list.iter().map(|&(event, number)| (event, self.key(number)))
+    }
+
+    /// Neighbours that go to the same key, which the script may add together. An event with several keys has a run for each, so
+    /// that the script can stop before the first of them.
+    fn runs(&self, each_alone: bool) -> Vec<&[(usize, usize)]> {
+        let event = |at: usize| self.list.get(at).map(|entry| entry.0);
+        let has_several =
+            |at: usize| event(at) == event(at + 1) || at.checked_sub(1).is_some_and(|before| event(before) == event(at));
+        let (mut runs, mut rest) = (Vec::new(), &self.list[..]);
+        while let Some(&(_, key)) = rest.first() {
+            let start = self.list.len() - rest.len();
+            let is_alone = each_alone || has_several(start);
+            let joins = |&at: &usize| self.list[at].1 == key && !is_alone && !has_several(at);
+            let length = 1 + (start + 1..self.list.len()).take(MOST_AT_ONCE - 1).take_while(joins).count();
+            let (run, others) = rest.split_at(length);
+            runs.push(run);
+            rest = others;
+        }
+        runs
     }
 }
 
@@ -141,20 +192,12 @@ impl AddScript {
     /// `end` is only asked for lists. `most` is how many entries a key may have.
     pub(super) fn new(structure: Structure, end: End, most: Option<u64>) -> Self {
         let (width, add) = match structure {
-            Structure::List => {
-                let command = if end == End::Right { "RPUSH" } else { "LPUSH" };
-                (3, format!("redis.pcall('{command}', key, ARGV[i + 2])"))
-            }
+            Structure::List => (1, PUSH.replace("COMMAND", if end == End::Right { "RPUSH" } else { "LPUSH" })),
             Structure::Stream => {
-                let trim = most.map(|most| format!("'MAXLEN', '~', '{most}', ")).unwrap_or_default();
+                let limit = most.map(|most| format!("'MAXLEN', '~', '{most}', ")).unwrap_or_default();
                 let fields =
-                    format!("'{DATA}', ARGV[i + 2], '{ID}', ARGV[i + 3], '{SENDER_ID}', ARGV[i + 4], '{TYPE}', ARGV[i + 5]");
-                let header = trunkline_core::EXPORT_HEADER;
-                let add = format!(
-                    "export == '' and redis.pcall('XADD', key, {trim}'*', {fields}) \
-                     or redis.pcall('XADD', key, {trim}'*', {fields}, '{header}', export)"
-                );
-                (6, add)
+                    format!("'{DATA}', ARGV[at + 1], '{ID}', ARGV[at + 2], '{SENDER_ID}', ARGV[at + 3], '{TYPE}', ARGV[at + 4]");
+                (5, ADD.replace("LIMIT", &limit).replace("FIELDS", &fields).replace("HEADER", EXPORT_HEADER))
             }
         };
         let trim = match (structure, end, most) {
@@ -163,10 +206,10 @@ impl AddScript {
             _ => String::new(),
         };
         let code = CODE
-            .replace("STRUCTURE", structure.name())
-            .replace("WIDTH", &width.to_string())
             .replace("ADD", &add)
-            .replace("TRIM", &trim);
+            .replace("TRIM", &trim)
+            .replace("STRUCTURE", structure.name())
+            .replace("WIDTH", &width.to_string());
         Self { structure, script: redis::Script::new(&code) }
     }
 
@@ -206,11 +249,19 @@ impl AddScript {
         command.arg(self.script.get_hash()).arg(entries.keys.len() + usize::from(cursor.is_some()));
         command.arg(cursor.as_slice()).arg(&entries.keys);
         command.arg(name).arg(expected).arg(next).arg(writer).arg(export);
-        for &(event, key) in &entries.list {
-            let Some(event) = events(event) else { continue };
-            command.arg(key + 1).arg(event.offset).arg(&event.body[..]);
-            if self.structure == Structure::Stream {
-                command.arg(event.id.to_string()).arg(event.conversation.as_str()).arg(event.event_type.as_str());
+        for run in entries.runs(matches!(mode, Mode::Replay { .. })) {
+            let Some((first, key)) = run.first().and_then(|&(event, key)| Some((events(event)?, key))) else { continue };
+            command.arg(key + 1).arg(first.offset).arg(run.len());
+            for event in run.iter().filter_map(|&(event, _)| events(event)) {
+                match self.structure {
+                    Structure::List => command.arg(&event.body[..]),
+                    Structure::Stream => command
+                        .arg(event.offset)
+                        .arg(&event.body[..])
+                        .arg(event.id.to_string())
+                        .arg(event.conversation.as_str())
+                        .arg(event.event_type.as_str()),
+                };
             }
         }
         command
@@ -228,5 +279,25 @@ impl Reply {
             "wrongtype" => Self::Stopped(number(text()?), Fault::WrongType(number(text()?).saturating_sub(1), text()?)),
             _ => Self::Stopped(number(text()?), Fault::Other(text()?)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_join_neighbours_with_one_and_the_same_key() {
+        let mut entries = Entries::default();
+        for (event, key) in [(0, "a"), (1, "a"), (2, "b"), (3, "a"), (3, "b"), (4, "b"), (5, "b"), (6, "b"), (6, "c"), (7, "c")] {
+            entries.push(event, key.to_owned());
+        }
+        let lengths = |each_alone| entries.runs(each_alone).into_iter().map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(false), [2, 1, 1, 1, 2, 1, 1, 1]);
+        assert_eq!(lengths(true), [1; 10]);
+        assert_eq!(entries.runs(false).concat(), entries.list);
+        let mut many = Entries::default();
+        (0..2500).for_each(|event| many.push(event, "a".to_owned()));
+        assert_eq!(many.runs(false).into_iter().map(<[_]>::len).collect::<Vec<_>>(), [1000, 1000, 500]);
     }
 }

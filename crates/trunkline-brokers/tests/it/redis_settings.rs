@@ -1,7 +1,9 @@
 //! From a section of `type: redis` to a broker or a source; nothing is connected to.
 
+use std::path::Path;
+
 use trunkline_brokers::{Brokers, redis_from_section, redis_source_from_section};
-use trunkline_config::{Diagnostics, Document, Style, UnknownKeys};
+use trunkline_config::{Diagnostics, Document, Section, Style, UnknownKeys};
 
 use crate::redis_common::{read, source};
 
@@ -117,12 +119,42 @@ fn a_source_takes_the_section_of_a_broker_with_one_key() {
 }
 
 #[test]
+fn the_examples_of_the_manual_are_accepted() {
+    let page = include_str!("../../../../docs/brokers/redis.md");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        let diagnostics = Diagnostics::new();
+        let environment = |name: &str| (name == "REDIS_PASSWORD").then(|| "hunter2".to_owned());
+        let document = Document::parse("endpoints.yml", example, &environment, &diagnostics).unwrap();
+        let count = document.read(UnknownKeys::Warn, &diagnostics, |root| {
+            let shared = |section: &Section<'_>| {
+                for key in ["type", "name", "filter"] {
+                    section.node(key);
+                }
+            };
+            let brokers = root.sections("event_broker", |section| {
+                shared(section);
+                redis_from_section(section, Path::new("/nowhere")).is_some()
+            });
+            let sources = root.sections("sources", |section| {
+                shared(section);
+                redis_source_from_section(section, Path::new("/nowhere")).is_some()
+            });
+            brokers.len() + sources.len()
+        });
+        assert_eq!(count, 1, "{example}");
+        assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
+    }
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let text = "event_broker:\n  url: redis://me:hunter2@host:nonsense\n  password: hunter2\n  usernam: hunter2\n";
     let diagnostics = Diagnostics::new();
     let document = Document::parse("endpoints.yml", text, &|_| None, &diagnostics).unwrap();
     document.read(UnknownKeys::Warn, &diagnostics, |root| {
-        root.section("event_broker", |section| redis_from_section(section, std::path::Path::new("/nowhere")).is_some())
+        root.section("event_broker", |section| redis_from_section(section, Path::new("/nowhere")).is_some())
     });
     assert!(diagnostics.has_errors());
     assert!(!diagnostics.render(Style::Plain).contains("hunter2"), "{}", diagnostics.render(Style::Plain));
