@@ -12,7 +12,6 @@ use super::broker::{Plan, RedisBroker};
 use super::keys::{Keys, beside, fixed_tag};
 use super::source::RedisSource;
 use super::{End, Structure};
-use crate::endpoint::warn_of_idle_keys;
 
 /// The name of the queue and of the topic that Rasa's other brokers have by default.
 const DEFAULT_KEY: &str = "rasa_core_events";
@@ -25,7 +24,7 @@ const MOST_LENGTH: i64 = 1_000_000_000_000;
 /// Builds the broker from its section; files are relative to `directory`. A key that is unknown is an error.
 pub fn redis_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Broker>> {
     section.unknown_keys(UnknownKeys::Refuse);
-    warn_of_idle_keys(section, ["group"]);
+    pass_over(section, &["group"]);
     let address = address(section, directory);
     let (structure, end) = structure(section);
     let keys = keys(section);
@@ -38,7 +37,7 @@ pub fn redis_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc
 /// Builds the source from its section, which may be that of a broker; the same key is then read that the broker writes.
 pub fn redis_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
-    warn_of_idle_keys(section, ["topic_map", "max_length"]);
+    pass_over(section, &["topic_map", "max_length"]);
     let address = address(section, directory);
     let (structure, end) = structure(section);
     let group = section.string("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned());
@@ -52,6 +51,13 @@ pub fn redis_source_from_section(section: &Section<'_>, directory: &Path) -> Opt
         return None;
     };
     Some(Arc::new(RedisSource { address: address?, structure, end, key: key.to_owned(), processing, group }))
+}
+
+/// Asks for keys that mean nothing here: one section may serve as a broker and as the source that reads it.
+fn pass_over(section: &Section<'_>, keys: &[&str]) {
+    for key in keys.iter().filter(|key| section.has(key)) {
+        section.node(key);
+    }
 }
 
 fn structure(section: &Section<'_>) -> (Structure, End) {

@@ -92,7 +92,6 @@ fn faults_are_named_with_their_key() {
         ),
         ("url: localhost\ntopic_map: {user: $a}", "error: event_broker.topic_map.user: there is no `$a`".to_owned()),
         ("url: localhost\ntopic_map: {}", "warning: event_broker.topic_map: the map is empty".to_owned()),
-        ("url: localhost\ngroup: a", "warning: event_broker.group: `group` has no effect".to_owned()),
     ] {
         let said = said(yaml);
         assert_eq!(said.len(), 1, "{yaml}: {said:?}");
@@ -111,10 +110,9 @@ fn a_source_takes_the_section_of_a_broker_with_one_key() {
     assert_eq!(source("url: localhost/1").place(), "stream `rasa_core_events` of Redis at localhost:6379, database 1");
     assert_eq!(source("url: [a, b:7]\nstructure: list\nkey: x").place(), "list `x` of the Redis cluster at a:6379, b:7");
     let said = |yaml: &str| read(yaml, redis_source_from_section).1;
-    assert_eq!(
-        said("url: a\ngroup: g\nmax_length: 5"),
-        ["warning: event_broker.max_length: `max_length` has no effect on this type of broker"]
-    );
+    let both = "url: a\ngroup: g\nmax_length: 5\ntopic_map: {user: b}";
+    assert_eq!(said(both), [""; 0]);
+    assert_eq!(self::said(both), [""; 0]);
     assert!(said("url: a\nkey: $event")[0].starts_with("error: event_broker.key: a source reads one key"));
 }
 
