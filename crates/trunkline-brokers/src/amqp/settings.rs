@@ -19,6 +19,20 @@ const DEFAULT_QUEUE: &str = "rasa_core_events";
 /// Rasa's default.
 const DEFAULT_EXCHANGE: &str = "rasa-exchange";
 
+/// What only the broker reads, and what only the source.
+const BROKER_KEYS: [&str; 9] = [
+    "exchange_name",
+    "exchange_type",
+    "exchange_durable",
+    "queue_type",
+    "routing_key",
+    "content_type",
+    "strict_order",
+    "should_keep_unpublished_messages",
+    "raise_on_failure",
+];
+const SOURCE_KEYS: [&str; 1] = ["prefetch"];
+
 /// What a broker is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -47,6 +61,7 @@ impl AmqpBroker {
     /// A key that is unknown is a warning, because the original ignores it. `None` after an error.
     pub fn from_section(section: &Section<'_>, directory: &Path, environment: Environment<'_>) -> Option<Self> {
         let server = Server::from_section(section, directory, environment);
+        pass_over(section, &SOURCE_KEYS);
         for key in ["should_keep_unpublished_messages", "raise_on_failure"] {
             section.boolean(key);
         }
@@ -75,9 +90,17 @@ impl AmqpSource {
     /// Builds the source from its section, under the same rules as [`AmqpBroker::from_section`].
     pub fn from_section(section: &Section<'_>, directory: &Path, environment: Environment<'_>) -> Option<Self> {
         let server = Server::from_section(section, directory, environment);
+        pass_over(section, &BROKER_KEYS);
         let queues = queues(section);
         let prefetch = section.integer("prefetch", 1..=u16::MAX).unwrap_or(512);
         Some(Self::new(server?, queues?, prefetch))
+    }
+}
+
+/// Asks for keys that mean nothing here: one section may serve as a broker and as the source that reads its queues.
+fn pass_over(section: &Section<'_>, keys: &[&str]) {
+    for key in keys.iter().filter(|key| section.has(key)) {
+        section.node(key);
     }
 }
 

@@ -171,6 +171,13 @@ fn a_source_knows_its_own_options() {
 }
 
 #[test]
+fn one_section_serves_the_broker_and_the_source_that_reads_its_queues() {
+    let section = format!("url: h\n{LOGIN}queues: q\nexchange_name: e\nstrict_order: true\nraise_on_failure: false\nprefetch: 5");
+    assert_eq!(said(&section), [""; 0]);
+    assert_eq!(read(&section, |section| AmqpSource::from_section(section, Path::new("/"), &|_| None)).1, [""; 0]);
+}
+
+#[test]
 fn the_examples_of_the_manual_are_accepted() {
     let manual = include_str!("../../../../docs/brokers/rabbitmq.md");
     let examples: Vec<&str> = manual.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
