@@ -73,7 +73,7 @@ fn table(section: &Section<'_>) -> Option<String> {
 }
 
 /// A table that is followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SqlSource {
     place: Place,
     table: String,
@@ -99,15 +99,7 @@ impl Source for SqlSource {
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
         let place = self.to_string();
-        let mut rows: Box<dyn Rows> = match &self.place {
-            Place::Sqlite(location) => Box::new(SqliteRows::new(location.clone(), self.table.clone())),
-            Place::Server(server) if server.dialect == Dialect::MySql => {
-                Box::new(mysql::MySqlRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
-            }
-            Place::Server(server) => {
-                Box::new(postgres::PostgresRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
-            }
-        };
+        let mut rows = self.connect().await?;
         let columns = within(&place, rows.columns()).await?;
         if columns.is_empty() {
             return Err(format!("there is no {self}; it appears with the first event that is published"));
@@ -129,15 +121,21 @@ impl Source for SqlSource {
             None => None,
         };
         let position = position.unwrap_or(0);
-        Ok(Box::new(Following {
-            place,
-            group: self.group.clone(),
-            poll: self.poll,
-            rows,
-            position,
-            final_to: i64::MIN,
-            gap: None,
-        }))
+        Ok(Box::new(Following { place, source: self.clone(), rows, position, final_to: i64::MIN, gap: None, is_asking: false }))
+    }
+}
+
+impl SqlSource {
+    async fn connect(&self) -> Result<Box<dyn Rows>, String> {
+        Ok(match &self.place {
+            Place::Sqlite(location) => Box::new(SqliteRows::new(location.clone(), self.table.clone())),
+            Place::Server(server) if server.dialect == Dialect::MySql => {
+                Box::new(mysql::MySqlRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
+            }
+            Place::Server(server) => {
+                Box::new(postgres::PostgresRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
+            }
+        })
     }
 }
 
@@ -195,41 +193,44 @@ struct Gap {
 /// Ids that follow each other without a gap can be read as soon as they are seen. At a gap, the end of the table is noted, and the
 /// transactions that are under way; when all those have ended, nobody can fill a gap before that end any more.
 struct Following {
+    source: SqlSource,
     place: String,
-    group: Option<String>,
-    poll: Duration,
     rows: Box<dyn Rows>,
     /// The last id that was given.
     position: i64,
     /// No row up to this id will appear any more.
     final_to: i64,
     gap: Option<Gap>,
+    /// Whether the database was asked and has not answered.
+    is_asking: bool,
+}
+
+/// What came of one look at the table.
+enum Look {
+    Found(Vec<Received>),
+    /// Nothing; look again after so long.
+    Nothing(Duration),
 }
 
 #[async_trait]
 impl Reader for Following {
     async fn receive(&mut self) -> Result<Option<Vec<Received>>, String> {
         loop {
-            let rows = within(&self.place, self.rows.after(self.position, PAGE)).await?;
-            let ready = self.ready(&rows);
-            if ready > 0 {
-                // Nothing is awaited from here on, so nothing is lost when the caller goes away.
-                if let Some(last) = rows.get(ready - 1) {
-                    self.position = last.id;
-                    self.gap = None;
-                }
-                return Ok(Some(rows.into_iter().take(ready).map(Self::received).collect()));
+            // A connection whose answer was not heard to the end would give the rest of it to the next question.
+            if std::mem::replace(&mut self.is_asking, true) {
+                self.rows = self.source.connect().await?;
             }
-            if rows.is_empty() {
-                sleep(self.poll).await;
-            } else {
-                self.watch_gap().await?;
+            let look = self.look().await?;
+            self.is_asking = false;
+            match look {
+                Look::Found(received) => return Ok(Some(received)),
+                Look::Nothing(wait) => sleep(wait).await,
             }
         }
     }
 
     async fn settle(&mut self) -> Result<(), String> {
-        match &self.group {
+        match &self.source.group {
             Some(group) => within(&self.place, self.rows.settle(group, self.position)).await,
             None => Ok(()),
         }
@@ -237,6 +238,17 @@ impl Reader for Following {
 }
 
 impl Following {
+    async fn look(&mut self) -> Result<Look, String> {
+        let rows = within(&self.place, self.rows.after(self.position, PAGE)).await?;
+        let ready = self.ready(&rows);
+        if let Some(last) = ready.checked_sub(1).and_then(|last| rows.get(last)) {
+            self.position = last.id;
+            self.gap = None;
+            return Ok(Look::Found(rows.into_iter().take(ready).map(Self::received).collect()));
+        }
+        Ok(Look::Nothing(if rows.is_empty() { self.source.poll } else { self.watch_gap().await? }))
+    }
+
     /// How many rows at the head can be given.
     fn ready(&self, rows: &[Row]) -> usize {
         let mut before = self.position;
@@ -248,21 +260,20 @@ impl Following {
         rows.iter().take_while(is_ready).count()
     }
 
-    /// Looks whether the gap can still be filled; waits a moment if so.
-    async fn watch_gap(&mut self) -> Result<(), String> {
+    /// Looks whether the gap can still be filled, and tells how long to wait before the next look.
+    async fn watch_gap(&mut self) -> Result<Duration, String> {
         let Some(Gap { newest, since }) = self.gap else {
             let newest = within(&self.place, self.rows.newest()).await?;
             self.gap = Some(Gap { newest, since: Instant::now() });
-            return Ok(());
+            return Ok(GAP_POLL.min(self.source.poll));
         };
         let is_settled = since.elapsed() >= GAP_HOLD && within(&self.place, self.rows.is_settled(newest, self.position)).await?;
-        if is_settled {
-            self.final_to = newest.id;
-            self.gap = None;
-        } else {
-            sleep(GAP_POLL.min(self.poll)).await;
+        if !is_settled {
+            return Ok(GAP_POLL.min(self.source.poll));
         }
-        Ok(())
+        self.final_to = newest.id;
+        self.gap = None;
+        Ok(Duration::ZERO)
     }
 
     fn received(row: Row) -> Received {
