@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use trunkline_core::{Broker as _, Outcome};
-use trunkline_testkit::services::tls;
+use trunkline_testkit::services::{port, tls};
 
 use crate::common::{batch, deliver, journal, key, reason};
 use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build};
@@ -106,7 +106,7 @@ async fn the_certificate_of_the_server_is_verified_against_the_ca_that_is_named(
 #[tokio::test]
 async fn a_user_that_needs_a_certificate_comes_in_with_one() {
     for kind in KINDS {
-        let database = Database { name: "trunkline".to_owned(), ..Database::create(kind).await };
+        let database = Database { kind, port: port(kind.service()), name: "trunkline".to_owned() };
         let yaml = database.yaml().replace("username: trunkline", "username: tlsonly");
         let (ca, client, key) = (tls("ca.pem"), tls("client.pem"), tls("client.key"));
         let names = kind.pick(["sslrootcert", "sslcert", "sslkey"], ["ssl_ca", "ssl_cert", "ssl_key"]);
