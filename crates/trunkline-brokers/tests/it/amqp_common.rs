@@ -173,6 +173,16 @@ pub(crate) fn source(yaml: &str) -> AmqpSource {
     source.unwrap()
 }
 
+/// A server of a test's own, which it may kill.
+///
+/// RabbitMQ 3.10 forgets a durable queue, with all that it has confirmed, when it is killed soon after it was started for the
+/// first time. That is over once it has written down what it had to remember.
+pub(crate) async fn private() -> Private {
+    let server = Private::start("rabbitmq").await;
+    eval(&server, "dumped = mnesia:dump_log().").await;
+    server
+}
+
 /// Runs an expression in a server of a test's own.
 pub(crate) async fn eval(server: &Private, expression: &str) {
     let base = server.port("rabbitmq") - 1;

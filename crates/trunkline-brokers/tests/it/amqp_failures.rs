@@ -9,9 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use trunkline_core::{Broker, Event, Outcome};
 use trunkline_testkit::contract::Arrived;
-use trunkline_testkit::services::Private;
 
-use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data, eval};
+use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data, eval, private};
 use crate::common::{batch, deliver, event, journal, key, reason};
 
 /// What a broker says about a server that it cannot use, to `is_ready` and to `publish` alike.
@@ -244,7 +243,7 @@ async fn once_a_queue_has_refused_an_event_the_order_is_strict() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_over_the_limit_of_the_server_is_rejected_alone() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     eval(&server, "application:set_env(rabbit, max_message_size, 5000).").await;
     let place = Place::at(server.port("rabbitmq"), "large");
     let broker = place.broker("");
@@ -273,7 +272,7 @@ async fn a_message_over_the_limit_of_the_server_is_rejected_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_inverted_when_the_server_is_killed_in_the_middle() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     let place = Place::at(server.port("rabbitmq"), "killed");
     let mut all = Vec::new();
     // A durable exchange is not needed: it is declared again.

@@ -9,7 +9,7 @@ use trunkline_testkit::contract::{self, Arrived, Subject};
 use trunkline_testkit::contract_tests;
 use trunkline_testkit::services::Private;
 
-use crate::amqp_common::{Place, broker, eval};
+use crate::amqp_common::{Place, broker, eval, private};
 
 struct Queue {
     place: Place,
@@ -60,19 +60,19 @@ mod strict {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_for_a_while() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     contract::outage(&Queue::private(&server), server.kill(), server.start_again()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_does_not_answer_for_a_while() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     contract::outage(&Queue::private(&server), server.hang(), server.resume()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     let again_and_again = async {
         for _ in 0..2 {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -85,7 +85,7 @@ async fn a_server_that_is_killed_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_short_of_disk() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     let alarm = |what: &str| format!("rabbit_alarm:{what}.");
     let (set, clear) =
         (alarm("set_alarm({{resource_limit, disk, node()}, []})"), alarm("clear_alarm({resource_limit, disk, node()})"));
@@ -101,7 +101,7 @@ async fn a_queue_that_is_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_over_the_limit_of_the_server() {
-    let server = Private::start("rabbitmq").await;
+    let server = private().await;
     eval(&server, "application:set_env(rabbit, max_message_size, 50000).").await;
     contract::poison(&Queue::private(&server), "x".repeat(60_000)).await;
 }
