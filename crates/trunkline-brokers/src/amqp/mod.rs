@@ -10,15 +10,14 @@
 //!
 //! # Order
 //!
-//! The messages of a batch are all under way at once on one channel, in their order, and so are the confirms awaited. What ends
-//! a channel ends it for all that follows: when the connection is cut or the server killed, what has arrived is the beginning of
-//! what was sent, and nothing is out of order when the rest is sent again.
+//! The next event of a conversation waits for the confirm of the one before it; conversations are under way side by side, on one
+//! channel. Sending all at once would not do: a classic queue keeps small messages and large ones in different files, and a server
+//! that is killed may come back with a small message and without the large one that was sent before it. Nor does a queue that
+//! is full and was given `overflow: reject-publish` by its owner refuse all that follows a refused message.
 //!
-//! A queue that is full and was given `overflow: reject-publish` by its owner is another matter. It refuses single messages, and
-//! when a consumer makes room meanwhile, takes one that was sent behind a refused one. With `strict_order` the next event of a
-//! conversation waits for the confirm of the one before it, which keeps the order there too, for the price of a round trip per
-//! event within a conversation. It is switched on by itself as soon as a queue has refused an event; only what was under way at
-//! that moment can be out of order, and is sent again in its order.
+//! A quorum queue is one log, so whatever a crash leaves of it is its beginning. There, and with `strict_order: false`, the whole
+//! batch is under way at once. After a queue has refused an event the order is strict there too; only what was under way at that
+//! moment can be out of order.
 
 mod address;
 mod broker;

@@ -72,8 +72,10 @@ impl AmqpBroker {
             section.error("url", "the variable RASA_ENVIRONMENT is longer than the 255 bytes of an AMQP `app_id`", None);
         }
         let content_type = section.string("content_type").filter(|name| fits(section, "content_type", name));
-        let is_strict = section.boolean("strict_order").unwrap_or(false);
+        let is_strict = section.boolean("strict_order");
         let (mut topology, routing_key) = (topology?, routing_key?);
+        // The log of a quorum queue has no holes; whatever a crash leaves of it is its beginning.
+        let is_strict = is_strict.unwrap_or(topology.queue_type != Some("quorum"));
         if topology.kind == ExchangeKind::Direct {
             if let Some(key) = routing_key.constant() {
                 key.clone_into(&mut topology.binding);

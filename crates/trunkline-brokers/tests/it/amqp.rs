@@ -153,7 +153,7 @@ fn rasa_events() -> Vec<Arc<Event>> {
 
 #[tokio::test]
 async fn the_events_of_a_real_rasa_arrive_equal_and_in_order() {
-    for more in ["", "strict_order: true"] {
+    for more in ["", "strict_order: false"] {
         let (place, events) = (Place::new("fixture"), rasa_events());
         assert_eq!(events.len(), 1106);
         let broker = place.broker(more);
@@ -161,7 +161,7 @@ async fn the_events_of_a_real_rasa_arrive_equal_and_in_order() {
             deliver(&broker, &batch(part, &key())).await;
         }
         let arrived = place.client().await.drain(&place.queue).await;
-        if more.is_empty() {
+        if !more.is_empty() {
             assert!(
                 arrived.iter().map(|message| &message.body[..]).eq(events.iter().map(|event| &event.body[..])),
                 "a batch keeps its order"

@@ -13,6 +13,7 @@ mod arrived;
 mod clients;
 mod dead_broker;
 mod disk_share;
+mod export;
 mod failed_sync;
 mod fixture;
 mod full_disk;

@@ -48,11 +48,11 @@ impl Subject for Queue {
 
 contract_tests!(Queue::new(""));
 
-mod strict {
+mod pipelined {
     use super::{Queue, contract_tests};
 
     contract_tests!(
-        Queue::new("strict_order: true\nqueue_type: quorum");
+        Queue::new("queue_type: quorum");
         real_events_arrive_in_order_and_byte_for_byte,
         a_batch_that_was_given_up_is_published_again
     );
