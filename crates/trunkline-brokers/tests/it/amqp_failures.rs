@@ -180,7 +180,7 @@ async fn a_connection_that_was_cut_while_idle_is_not_noticed() {
 #[tokio::test]
 async fn a_full_queue_means_to_try_again() {
     let place = Place::new("full");
-    let (broker, client, events) = (place.broker(""), place.client().await, journal(20));
+    let (broker, client, events) = (place.broker("strict_order: false"), place.client().await, journal(20));
     deliver(&broker, &batch(&events[..1], &key())).await;
     let small = format!("{}-small", place.queue);
     client.small_queue(&small, &place.exchange, 5).await;
