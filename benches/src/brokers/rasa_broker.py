@@ -9,7 +9,11 @@ import logging
 import sys
 import time
 
+import structlog
+
 logging.disable(logging.CRITICAL)
+# As a Rasa server does, which would otherwise print each event.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 kind, port, place, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 USER, PASSWORD = "trunkline", "a secret/50%"
 EVENT = {
@@ -31,6 +35,8 @@ EVENT = {
 
 
 async def main():
+    import rasa.shared.core.events  # the brokers reach for it without importing it
+
     if kind == "pika":
         from rasa.core.brokers.pika import PikaEventBroker
 
