@@ -100,7 +100,7 @@ fn alert(error: &io::Error) -> String {
         }
         Some(TlsError::AlertReceived(alert)) => {
             format!(
-                "the server refused the client certificate or the handshake (`{alert:?}`); does it trust the authority that signed the certificate?"
+                "the server refused the client certificate or the handshake (`{alert:?}`); does it trust the authority that signed the client certificate?"
             )
         }
         _ => error.to_string(),
@@ -114,7 +114,11 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
         ErrorKind::IOError(error) => match error.get_ref() {
             Some(inner) if inner.is::<Sentence>() => inner.to_string(),
             Some(inner) if inner.is::<TlsError>() => format!("RabbitMQ at {place}: no encrypted connection: {}", alert(error)),
-            _ if server.tls.is_some() => format!("RabbitMQ at {place} closed the connection before the login: {error}"),
+            // A server that refuses a client certificate may be gone before its reason has arrived.
+            _ if server.tls.is_some() => format!(
+                "RabbitMQ at {place} closed the connection before the login: {error}; \
+                 does it trust the authority that signed the client certificate?"
+            ),
             _ => format!(
                 "RabbitMQ at {place} closed the connection before the login: {error}; \
                  if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"

@@ -99,16 +99,15 @@ async fn files_that_do_not_fit_are_named() {
             format!("?cafile={ca}&certfile={client}&keyfile={}", path("stranger.key")),
             format!("the client certificate `{client}` does not go with the key `{}`", path("stranger.key")),
         ),
-        (
-            format!("?cafile={ca}&certfile={}&keyfile={}", path("stranger.pem"), path("stranger.key")),
-            format!(
-                "RabbitMQ at localhost:{port}: no encrypted connection: the server refused the client certificate or the handshake"
-            ),
-        ),
     ] {
         let said = broker(&yaml(&place, port, &query)).is_ready().await.unwrap_err();
         assert!(said.starts_with(&expected), "{said}");
     }
+    // The server's reason may be lost on the way when it closes the connection; what to do is said all the same.
+    let query = format!("?cafile={ca}&certfile={}&keyfile={}", path("stranger.pem"), path("stranger.key"));
+    let said = broker(&yaml(&place, port, &query)).is_ready().await.unwrap_err();
+    assert!(said.starts_with(&format!("RabbitMQ at localhost:{port}")), "{said}");
+    assert!(said.ends_with("does it trust the authority that signed the client certificate?"), "{said}");
 }
 
 #[tokio::test]
