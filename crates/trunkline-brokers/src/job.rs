@@ -10,11 +10,34 @@ pub(crate) struct Job {
     pub(crate) events: Vec<Arc<Event>>,
     pub(crate) cursor: CursorKey,
     pub(crate) next: Option<Offset>,
+    is_export: bool,
+}
+
+/// What becomes of a cursor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CursorMove {
+    /// It goes to this offset.
+    To(Offset),
+    /// It goes past a replayed event when it stands at that very event: it does when the event was refused and none came after it,
+    /// and once the event is there, a restart must not bring it again.
+    PastReplayed,
+    /// It stays.
+    Stays,
+}
+
+impl Job {
+    pub(crate) fn cursor_move(&self) -> CursorMove {
+        match self.next {
+            Some(next) => CursorMove::To(next),
+            None if self.is_export => CursorMove::Stays,
+            None => CursorMove::PastReplayed,
+        }
+    }
 }
 
 impl From<&Batch> for Job {
     fn from(batch: &Batch) -> Self {
-        Self { events: batch.events.clone(), cursor: batch.cursor.clone(), next: batch.next }
+        Self { events: batch.events.clone(), cursor: batch.cursor.clone(), next: batch.next, is_export: batch.export.is_some() }
     }
 }
 

@@ -24,7 +24,29 @@ pub const DEFAULT_KIND: &str = "pika";
 pub type Build = fn(&Section<'_>, &Path) -> Option<Arc<dyn Broker>>;
 
 /// Builds a source from its section, under the same rules as [`Build`].
-pub type BuildSource = fn(&Section<'_>, &Path) -> Option<Arc<dyn Source>>;
+pub type BuildSource = fn(&Section<'_>, &Path, ReadBy<'_>) -> Option<Arc<dyn Source>>;
+
+/// Who reads a source. It decides about what the section leaves open.
+#[derive(Clone, Copy, Debug)]
+pub enum ReadBy<'a> {
+    /// A gateway, which goes on where it was.
+    Gateway {
+        /// A file of its own for a source that can remember nowhere else how far it was read.
+        position: &'a Path,
+    },
+    /// A person who looks. Unless the section says so, nothing is taken from a gateway that reads there too.
+    Person,
+}
+
+impl ReadBy<'_> {
+    /// The name under which a source remembers how far it was read, where the section gives none.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Gateway { .. } => "trunkline",
+            Self::Person => "trunkline-consume",
+        }
+    }
+}
 
 /// A row of the table of brokers.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! What a broker is to us: Rasa's four operations, with an answer for every event.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -36,6 +36,12 @@ pub trait Broker: Send + Sync {
 
     /// Flushes what the client library still holds. No batch is under way when this is called.
     async fn close(&self) {}
+
+    /// Where it writes, in the words of [`Source::place`](crate::Source::place), when what stands there does not carry the ids of
+    /// events. A source of the same gateway must not read it: every event would be appended again, for ever.
+    fn writes_without_ids_to(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]
@@ -55,6 +61,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
     async fn close(&self) {
         (**self).close().await;
     }
+
+    fn writes_without_ids_to(&self) -> Option<String> {
+        (**self).writes_without_ids_to()
+    }
 }
 
 /// The events of one call, and where the subscription stands once they are all delivered.
@@ -65,11 +75,27 @@ pub struct Batch {
     /// Whose cursor this is.
     pub cursor: CursorKey,
     /// The cursor after this batch, for brokers that store it with the data in one transaction. It only has a meaning for a
-    /// subscription with a single lane; `None` when the events are a replay and the cursor stays where it is.
+    /// subscription with a single lane; `None` when the cursor stays where it is: for dead letters that are replayed, which may
+    /// move a cursor past an event only when it stands at that very event, and for exports, which never move it.
     pub next: Option<Offset>,
-    /// The id of the export that these events belong to, 32 hexadecimal digits. Brokers whose messages have headers send it as
-    /// [`EXPORT_HEADER`].
+    /// The id of the export that these events belong to, 32 hexadecimal digits; their offsets may be those of another place than the
+    /// journal. Brokers whose messages have headers send it as [`EXPORT_HEADER`].
     pub export: Option<Arc<str>>,
+    /// When the caller stops waiting. It then knows nothing of what was delivered, and all of it comes again; so an adapter that
+    /// works in steps begins none that may not end by then, and answers [`Outcome::Retry`] for what is left.
+    pub deadline: Instant,
+}
+
+impl Batch {
+    /// Events that do not move the cursor, with a minute to publish them.
+    pub fn new(events: Vec<Arc<Event>>, cursor: CursorKey) -> Self {
+        Self { events, cursor, next: None, export: None, deadline: Instant::now() + Duration::from_mins(1) }
+    }
+
+    /// How long the caller still waits.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
 }
 
 /// The header by which a consumer tells an export from live events, as in Rasa.
@@ -99,6 +125,12 @@ pub enum Outcome {
     /// Never: this event as it stands will not be accepted.
     Reject {
         /// What went wrong, for a person.
+        reason: String,
+    },
+    /// The receiver stores our cursor, and it stands before this batch: what it had confirmed is lost there, as after a failover to
+    /// a server that was behind. Nothing was published. The caller asks for [`Broker::position`] and goes on there.
+    Behind {
+        /// What was found, for a person.
         reason: String,
     },
 }

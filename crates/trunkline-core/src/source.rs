@@ -17,6 +17,10 @@ pub trait Source: Send + Sync {
     ///
     /// A reader that fails is dropped, and another opened after a while; it begins with what was not yet settled.
     async fn open(&self) -> Result<Box<dyn Reader>, String>;
+
+    /// Whether it could be read: reached, allowed, and there. Takes and creates nothing, and disturbs no reader that is at work. The
+    /// error says what to do.
+    async fn is_ready(&self) -> Result<(), String>;
 }
 
 /// Reads events from a connected source.

@@ -33,6 +33,8 @@ pub(crate) struct Finished {
     pub(crate) after: Option<Duration>,
     /// What it gave as a reason for the first failure.
     pub(crate) reason: Option<String>,
+    /// What it found when its own cursor stands before this batch.
+    pub(crate) behind: Option<String>,
 }
 
 /// What is to be done with one event after the receiver's answer.
@@ -64,6 +66,7 @@ impl Attempt {
             answered: None,
             after: None,
             reason: None,
+            behind: None,
         };
         let events: Vec<_> = present.iter().filter_map(|owed| owed.event.clone()).collect();
         if events.is_empty() {
@@ -71,12 +74,17 @@ impl Attempt {
         }
         let outcomes = self.call(&present, events).await;
         let answered = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Retry { .. }));
-        finished.after =
-            outcomes.iter().filter_map(|outcome| if let Outcome::Retry { after, .. } = outcome { *after } else { None }).max();
-        finished.reason = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Delivered => None,
-            Outcome::Retry { reason, .. } | Outcome::Reject { reason } => Some(reason.clone()),
-        });
+        for outcome in &outcomes {
+            match outcome {
+                Outcome::Delivered => {}
+                Outcome::Retry { after, reason } => {
+                    finished.after = finished.after.max(*after);
+                    finished.reason.get_or_insert_with(|| reason.clone());
+                }
+                Outcome::Reject { reason } => drop(finished.reason.get_or_insert_with(|| reason.clone())),
+                Outcome::Behind { reason } => finished.behind = Some(reason.clone()),
+            }
+        }
         let is_exhausted = self.settle(present, outcomes, &mut finished.settled).await;
         finished.answered = Some(answered || is_exhausted);
         finished
@@ -84,10 +92,13 @@ impl Attempt {
 
     /// Reads again what was only kept as an offset.
     async fn load(&self, batch: &mut [Owed]) -> Result<(), ReadError> {
+        let missing = batch.iter().filter(|owed| owed.event.is_none() && owed.letter.is_none());
+        let missing: Vec<_> = missing.map(|owed| owed.offset).collect();
+        let mut read = self.journal.events(&missing).await?.into_iter().peekable();
         for owed in batch.iter_mut().filter(|owed| owed.event.is_none()) {
             owed.event = match owed.letter {
                 Some(letter) => self.journal.dead_letter(letter).await?.map(|letter| letter.event),
-                None => self.journal.event(owed.offset).await?,
+                None => read.next_if(|event| event.offset == owed.offset),
             };
         }
         Ok(())
@@ -98,9 +109,10 @@ impl Attempt {
         let count = events.len();
         let moves_cursor = self.subscription.lanes == LaneMode::One && owed.iter().all(|owed| owed.letter.is_none());
         let next = owed.last().filter(|_| moves_cursor).map(|last| last.offset + 1);
-        let batch = Batch { events, cursor: self.cursor.clone(), next, export: None };
         let limit = self.subscription.retry.timeout;
         let started = Instant::now();
+        let deadline = (started + limit).into_std();
+        let batch = Batch { events, cursor: self.cursor.clone(), next, export: None, deadline };
         let result = guard(limit, async { self.receiver.deliver(&batch).await }).await;
         self.counts.seconds.observe(started.elapsed().as_secs_f64());
         let mut outcomes = result.unwrap_or_else(|reason| Outcome::retry(reason).all(count));
@@ -112,7 +124,7 @@ impl Attempt {
     fn postpone(&self, batch: Vec<Owed>, reason: &str) -> Finished {
         let at = Instant::now() + self.subscription.retry.backoff.initial;
         let settled = batch.into_iter().map(|owed| (owed, Settled::Again(at))).collect();
-        Finished { settled, answered: None, after: None, reason: Some(reason.to_owned()) }
+        Finished { settled, answered: None, after: None, reason: Some(reason.to_owned()), behind: None }
     }
 
     /// Acts on the outcomes, and tells whether an event was given up.
@@ -126,6 +138,7 @@ impl Attempt {
                     rejected_lanes.push(owed.lane);
                     Verdict::Dead(reason)
                 }
+                Outcome::Behind { .. } => Verdict::Untried(None),
                 // What was rejected before it in its lane is out of the way now.
                 Outcome::Retry { after, .. } if rejected_lanes.contains(&owed.lane) => Verdict::Untried(after),
                 Outcome::Retry { after, reason } => {
@@ -155,8 +168,11 @@ impl Attempt {
     /// Whether it was tried often enough, and the receiver is ready, so that the event must be at fault.
     async fn is_exhausted(&self, owed: &Owed) -> bool {
         let retry = &self.subscription.retry;
-        retry.max_attempts.is_some_and(|most| owed.attempts >= most)
-            && guard(retry.timeout, async { self.receiver.is_ready().await }).await.flatten().is_ok()
+        retry.max_attempts.is_some_and(|most| owed.attempts >= most) && self.is_ready().await.is_ok()
+    }
+
+    pub(crate) async fn is_ready(&self) -> Result<(), String> {
+        guard(self.subscription.retry.timeout, async { self.receiver.is_ready().await }).await.flatten()
     }
 
     async fn conclude(&self, owed: &mut Owed, verdict: Verdict) -> Settled {

@@ -4,16 +4,18 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::{CursorKey, EventId, Offset};
-use trunkline_journal::{DeadLetterState, Journal, Limits, OpenDeadLetter, Progress, ReadError, Unavailable};
+use trunkline_journal::{Chunk, DeadLetterState, Journal, Limits, OpenDeadLetter, Progress, ReadError, Unavailable};
 
 use crate::attempt::{Attempt, Finished, guard};
 use crate::breaker::{Breaker, Permission};
 use crate::lanes::{Lanes, Settled};
+use crate::readiness::Readiness;
 use crate::{BatchLimits, LaneMode, Metrics, OnExhausted, Receiver, Subscription};
 
 /// How far the stored cursor may be behind the deliveries; what is delivered within it is delivered again after a crash.
@@ -91,16 +93,18 @@ pub fn start(
     let cursor = CursorKey { journal: journal.id(), subscription: name.as_str().into() };
     let counts = metrics.of(&name);
     let dispatcher = Dispatcher {
-        lanes: empty_lanes(&subscription),
+        lanes: Lanes::new(subscription.lanes, 1),
         breaker: Breaker::new(subscription.retry.backoff),
+        readiness: Readiness::new(subscription.retry.backoff),
         head: journal.watch(),
         tasks: JoinSet::new(),
         under_way: 0,
+        reading: Reading::Idle,
+        is_behind: false,
         save_at: None,
         saving: false,
         saved: Progress::default(),
         problem: None,
-        unreadable: None,
         look_at: None,
         has_more_replays: false,
         buried: HashSet::new(),
@@ -122,17 +126,19 @@ struct Dispatcher {
     attempt: Arc<Attempt>,
     lanes: Lanes,
     breaker: Breaker,
+    readiness: Readiness,
     head: watch::Receiver<Offset>,
     tasks: JoinSet<Done>,
     /// How many batches are under way.
     under_way: usize,
+    reading: Reading,
+    /// The receiver has lost what it had confirmed; as soon as nothing is under way, it is asked where to go on.
+    is_behind: bool,
     /// When the progress is to be stored; `None` when nothing changed.
     save_at: Option<Instant>,
     saving: bool,
     saved: Progress,
     problem: Option<String>,
-    /// Why the journal could not be read, and when to try again.
-    unreadable: Option<(Instant, String)>,
     /// When to look at the dead letters again, after they could not be read.
     look_at: Option<Instant>,
     /// Whether there may be dead letters to be replayed that the lanes were not told of yet.
@@ -144,15 +150,21 @@ struct Dispatcher {
     shutdown: Shutdown,
 }
 
-fn empty_lanes(subscription: &Subscription) -> Lanes {
-    let per_lane = if subscription.retry.on_exhausted == OnExhausted::Hold { 1 } else { usize::MAX };
-    Lanes::new(subscription.lanes, per_lane, 1)
+/// How it stands with reading from the journal.
+#[derive(Debug)]
+enum Reading {
+    Idle,
+    UnderWay,
+    /// It failed for this reason, and is tried again at this time.
+    Failed(Instant, String),
 }
 
 /// A task that ended.
 enum Done {
     Batch { finished: Finished, is_probe: bool },
+    Read(Result<Chunk, ReadError>),
     Saved(Result<Progress, Unavailable>),
+    Ready(Result<(), String>),
 }
 
 /// All that can happen.
@@ -181,13 +193,17 @@ impl Dispatcher {
         }
         let mut draining = false;
         loop {
-            if !draining {
+            if self.is_behind && self.tasks.is_empty() && !draining {
+                draining = !self.go_back().await;
+            }
+            if !draining && !self.is_behind {
                 self.lanes.wake(Instant::now());
                 if self.look_at.take_if(|at| *at <= Instant::now()).is_some() {
                     self.look_at_dead_letters().await;
                 }
-                self.fill().await;
+                self.ask_whether_ready();
                 self.dispatch();
+                self.read_ahead();
             }
             self.publish_report();
             if draining && self.under_way == 0 {
@@ -195,12 +211,27 @@ impl Dispatcher {
             }
             match self.next(draining).await {
                 Happened::Done(Done::Batch { finished, is_probe }) => self.finished(finished, is_probe),
+                Happened::Done(Done::Read(result)) => self.take_in(result),
                 Happened::Done(Done::Saved(result)) => self.saved(result),
+                Happened::Done(Done::Ready(result)) => self.answered_whether_ready(result),
                 Happened::Moved => self.save_if_due(),
                 Happened::DeadLetters => self.look_at_dead_letters().await,
                 Happened::Drain => draining = true,
             }
         }
+    }
+
+    /// Goes on where the receiver is, which is before what it had confirmed. False: it was asked to end before.
+    async fn go_back(&mut self) -> bool {
+        // A receiver that says so over and over is not asked without a pause.
+        let pause = sleep_until(Instant::now() + self.attempt.subscription.retry.backoff.initial);
+        tokio::select! {
+            () = self.shutdown.drain.cancelled() => return false,
+            () = pause => {}
+        }
+        self.is_behind = false;
+        self.save_at = None;
+        self.begin().await
     }
 
     /// Finds out where to start, as soon as the receiver can tell. False: it was asked to end before.
@@ -237,7 +268,7 @@ impl Dispatcher {
         let letters = self.open_letters().await.map_err(|error| error.to_string())?;
         let buried = self.attempt.journal.owed_dead_letters(self.name(), &progress).await;
         self.buried = buried.map_err(|error| error.to_string())?;
-        self.lanes = empty_lanes(&self.attempt.subscription);
+        self.lanes = Lanes::new(self.attempt.subscription.lanes, 1);
         self.restore(progress).await.map_err(|error| error.to_string())?;
         self.heed(letters);
         Ok(())
@@ -249,16 +280,22 @@ impl Dispatcher {
         let stored = stored.into_iter().find(|stored| stored.name == subscription.name).map(|stored| stored.progress);
         let next = journal.head() + 1;
         let position = guard(subscription.retry.timeout, async { receiver.position(cursor).await }).await.flatten()?;
-        let progress = if let Some(position) = position {
-            if position > next {
+        let known = position.map(Progress::at).or_else(|| stored.clone());
+        if let Some(Progress { position, .. }) = known.as_ref() {
+            let first = journal.stats().await.map_err(|error| error.to_string())?.first;
+            if *position > next {
                 tracing::error!(subscription = subscription.name, position, next, "Receiver is ahead of the journal");
+            } else if *position < first {
+                tracing::error!(
+                    subscription = subscription.name,
+                    from = position,
+                    to = first - 1,
+                    "Events were removed from the journal before they were delivered"
+                );
             }
-            Progress::at(position.min(next))
-        } else if let Some(progress) = stored.clone() {
-            progress
-        } else {
-            subscription.beginning(next)
-        };
+        }
+        let mut progress = known.unwrap_or_else(|| subscription.beginning(next));
+        progress.position = progress.position.min(next);
         if stored.as_ref() != Some(&progress) {
             journal.save_progress(&subscription.name, progress.clone()).await.map_err(|error| error.to_string())?;
         }
@@ -288,11 +325,11 @@ impl Dispatcher {
     /// Whether there is more to read, and memory and the receiver allow it. A receiver that is down needs no more than the next
     /// event to try.
     fn can_read(&self) -> bool {
-        self.lanes.position() <= *self.head.borrow()
+        matches!(self.reading, Reading::Idle)
+            && self.lanes.position() <= *self.head.borrow()
             && self.lanes.owed() < self.attempt.subscription.most_unsettled
             && self.lanes.bytes() < MOST_BYTES
             && !(self.breaker.is_open() && self.lanes.is_any_ready())
-            && self.unreadable.is_none()
     }
 
     /// Lets go of the events of busy lanes when they alone keep others from being read that could be sent now.
@@ -303,16 +340,33 @@ impl Dispatcher {
         }
     }
 
-    /// Reads on.
-    async fn fill(&mut self) {
-        let Attempt { journal, subscription, .. } = &*self.attempt;
-        self.unreadable.take_if(|(until, _)| *until <= Instant::now());
-        if !self.can_read() {
-            return;
+    /// Reads on, beside the deliveries.
+    fn read_ahead(&mut self) {
+        if matches!(self.reading, Reading::Failed(until, _) if until <= Instant::now()) {
+            self.reading = Reading::Idle;
         }
-        let room = subscription.most_unsettled.saturating_sub(self.lanes.owed());
-        let limits = Limits { events: room.min(subscription.batch.events.max(64) * 2), bytes: MOST_BYTES / 2 };
-        match journal.read(self.lanes.position(), limits).await {
+        self.make_room();
+        while self.can_read() {
+            let Attempt { subscription, .. } = &*self.attempt;
+            let room = subscription.most_unsettled.saturating_sub(self.lanes.owed());
+            let limits = Limits { events: room.min(subscription.batch.events.max(64) * 2), bytes: MOST_BYTES / 2 };
+            let (attempt, from) = (Arc::clone(&self.attempt), self.lanes.position());
+            let mut read = Box::pin(async move { attempt.journal.read(from, limits).await });
+            // The newest events are in memory, and there at once.
+            if let Some(result) = (&mut read).now_or_never() {
+                self.take_in(result);
+                self.dispatch();
+            } else {
+                self.reading = Reading::UnderWay;
+                self.tasks.spawn(async move { Done::Read(read.await) });
+            }
+        }
+    }
+
+    fn take_in(&mut self, result: Result<Chunk, ReadError>) {
+        self.reading = Reading::Idle;
+        let subscription = &self.attempt.subscription;
+        match result {
             Ok(chunk) => {
                 for event in chunk.events {
                     if subscription.filter.accepts(&event) && !self.buried.remove(&event.id) {
@@ -324,9 +378,36 @@ impl Dispatcher {
             }
             Err(error) => {
                 tracing::error!(subscription = subscription.name, %error, "Journal could not be read");
-                self.unreadable = Some((Instant::now() + subscription.retry.backoff.most, error.to_string()));
+                self.reading = Reading::Failed(Instant::now() + subscription.retry.backoff.most, error.to_string());
             }
         }
+    }
+
+    /// Asks the receiver whether it is ready, until it says so or an event has shown it: what is wrong with it is known before the
+    /// first event comes.
+    fn ask_whether_ready(&mut self) {
+        if self.readiness.ask(Instant::now()) {
+            let attempt = Arc::clone(&self.attempt);
+            self.tasks.spawn(async move { Done::Ready(attempt.is_ready().await) });
+        }
+    }
+
+    fn answered_whether_ready(&mut self, result: Result<(), String>) {
+        // An event may have shown in the meantime what it cannot tell any more.
+        if self.readiness.is_settled() {
+            return;
+        }
+        let is_ready = result.is_ok();
+        match result {
+            Ok(()) => self.problem = None,
+            Err(reason) => {
+                if self.problem.is_none() {
+                    tracing::warn!(subscription = self.name(), reason, "Receiver is not ready");
+                }
+                self.problem = Some(reason);
+            }
+        }
+        self.readiness.answered(Instant::now(), fastrand::f64(), is_ready);
     }
 
     /// Sends off what may be tried now.
@@ -351,18 +432,15 @@ impl Dispatcher {
 
     /// Waits for whatever comes first.
     async fn next(&mut self, draining: bool) -> Happened {
-        self.make_room();
-        // More can be read at once: only look whether something else has happened.
-        let can_read = !draining && self.can_read();
         let probe = match self.breaker.permission(Instant::now()) {
             Permission::Nothing(at) => at,
             Permission::All | Permission::Probe => None,
         };
         let save = self.save_at.filter(|_| !self.saving);
-        let read = self.unreadable.as_ref().map(|(until, _)| *until);
-        let tries = [probe, self.lanes.next_wake(), read, self.look_at].into_iter().filter(|_| !draining);
+        let read = if let Reading::Failed(until, _) = self.reading { Some(until) } else { None };
+        let tries = [probe, self.lanes.next_wake(), read, self.look_at, self.readiness.next()];
+        let tries = tries.into_iter().filter(|_| !draining && !self.is_behind);
         let wait = tries.chain([save]).flatten().min();
-        let wait = if can_read { Some(Instant::now()) } else { wait };
         tokio::select! {
             biased;
             () = self.shutdown.drain.cancelled(), if !draining => Happened::Drain,
@@ -376,7 +454,7 @@ impl Dispatcher {
                     Err(_) => std::future::pending().await,
                 },
             },
-            _ = self.head.changed(), if !draining && !can_read => Happened::Moved,
+            _ = self.head.changed(), if !draining => Happened::Moved,
             () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => Happened::Moved,
         }
     }
@@ -389,11 +467,20 @@ impl Dispatcher {
         }
         let lane = self.only_lane(&finished);
         self.lanes.settle(finished.settled);
+        if let Some(reason) = finished.behind {
+            tracing::error!(
+                subscription = self.name(),
+                reason,
+                "Receiver has lost events that it had confirmed; they are delivered again"
+            );
+            self.is_behind = true;
+        }
         if self.has_more_replays && self.lanes.replays() <= self.most_replays() / 2 {
             self.wake.notify_one();
         }
         match finished.answered {
             Some(true) => {
+                self.readiness.settle();
                 if self.breaker.succeeded() {
                     tracing::info!(subscription = self.name(), "Receiver is up again");
                 }
@@ -420,7 +507,7 @@ impl Dispatcher {
 
     /// The lane that a batch came from, when it is one of several.
     fn only_lane(&self, finished: &Finished) -> Option<u64> {
-        if matches!(self.attempt.subscription.lanes, LaneMode::One | LaneMode::Slices(0 | 1)) {
+        if matches!(self.attempt.subscription.lanes, LaneMode::One) {
             return None;
         }
         let first = finished.settled.first()?.0.lane;
@@ -500,7 +587,7 @@ impl Dispatcher {
         let head = *self.head.borrow();
         self.attempt.counts.lag.set((head + 1).saturating_sub(low));
         self.attempt.counts.down.set(u64::from(self.breaker.is_open()));
-        let problem = self.unreadable.as_ref().map(|(_, reason)| reason).or(self.problem.as_ref()).cloned();
+        let problem = if let Reading::Failed(_, reason) = &self.reading { Some(reason) } else { self.problem.as_ref() }.cloned();
         let report = Report { low, owed: self.lanes.owed(), is_down: self.breaker.is_open(), problem };
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
@@ -518,7 +605,7 @@ impl Dispatcher {
         if progress != self.saved
             && let Err(error) = self.attempt.journal.save_progress(self.name(), progress).await
         {
-            tracing::warn!(subscription = self.name(), %error, "Cursor was not stored; the last second is delivered again");
+            tracing::warn!(subscription = self.name(), %error, "Cursor was not stored; the last deliveries are made again");
         }
         self.attempt.receiver.close().await;
     }

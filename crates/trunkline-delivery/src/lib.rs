@@ -12,8 +12,8 @@
 //! - **Dead letters.** What a receiver rejects, or what fails again and again while the receiver is otherwise ready, is recorded
 //!   in the journal. Its conversation goes on, or is held ([`OnExhausted`]).
 //! - **Memory.** What is read and not settled is bounded in number and bytes; of lanes that wait only offsets are kept.
-//! - **Restart.** The cursor is stored behind the deliveries, so the last second may be delivered twice; each event then has the
-//!   same id. A receiver that stores our cursor with its data ([`Receiver::position`]) gets each event once.
+//! - **Restart.** The cursor is stored behind the deliveries, so what was delivered in the last fifth of a second may be
+//!   delivered twice; each event then has the same id. A receiver that stores our cursor with its data ([`Receiver::position`]) gets each event once.
 //!
 //! Nothing here knows what a broker is, apart from the few lines that make every [`trunkline_core::Broker`] a receiver.
 
@@ -24,6 +24,7 @@ mod dispatcher;
 mod filter;
 mod lanes;
 mod metrics;
+mod readiness;
 mod receiver;
 mod subscription;
 

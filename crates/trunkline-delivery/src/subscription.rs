@@ -75,11 +75,10 @@ pub enum RegisterError {
 /// How events are sorted into lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneMode {
-    /// All in one: the order of the journal, and the only mode for receivers that store our cursor.
+    /// All in one: the order of the journal, and the only mode for receivers that store our cursor. What fails holds up all.
     One,
-    /// Into so many, by conversation.
-    Slices(u32),
-    /// Each conversation in one of its own.
+    /// Each conversation in one of its own. Batches are in the order of the journal too, as long as nothing fails; what fails holds
+    /// up its conversation alone.
     Conversations,
 }
 

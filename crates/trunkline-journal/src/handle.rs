@@ -197,6 +197,23 @@ impl Journal {
         Ok(chunk.events.into_iter().next())
     }
 
+    /// The events at `offsets`, which ascend, in their order. Those that are not there, or damaged, are left out.
+    pub async fn events(&self, offsets: &[Offset]) -> Result<Vec<Arc<Event>>, ReadError> {
+        let recent = &self.0.shared.recent;
+        // What is in memory are the newest.
+        let newest = offsets.iter().rev().map_while(|offset| recent.get(*offset));
+        let mut newest: Vec<_> = newest.collect();
+        newest.reverse();
+        let older = offsets.get(..offsets.len() - newest.len()).unwrap_or_default().to_owned();
+        if older.is_empty() {
+            return Ok(newest);
+        }
+        let mut chunk = self.with_reader(move |reader, _| Ok(reader.at(&older, usize::MAX)?)).await?;
+        self.report(&chunk);
+        chunk.events.append(&mut newest);
+        Ok(chunk.events)
+    }
+
     /// The events of a conversation from offset `from` on, as many as `limits` allow.
     pub async fn conversation(&self, name: &str, from: Offset, limits: Limits) -> Result<Chunk, ReadError> {
         let (name, head) = (name.to_owned(), self.head());

@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use trunkline_brokers::ReadBy;
 use trunkline_config::Section;
 use trunkline_core::{Reader, Received, Source};
 
@@ -37,11 +38,11 @@ pub struct KafkaSource {
 }
 
 /// Builds the source from its section: the options of the broker that lead to the cluster, `topic`, and `group_id`.
-pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
+pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
     let cluster = settings::cluster(section, directory);
     settings::pass_over(section, &settings::BROKER_KEYS);
     let topics = settings::topics(section);
-    let group = section.string("group_id").unwrap_or_else(|| "trunkline".to_owned());
+    let group = section.string("group_id").unwrap_or_else(|| by.group().to_owned());
     let mut cluster = cluster?;
     for (property, value) in [
         ("group.id", group.as_str()),
@@ -75,6 +76,10 @@ impl Source for KafkaSource {
         consumer.subscribe(&topics).map_err(|error| Report::new(&error.to_string()).sentence(&self.cluster.servers))?;
         let source = Self { cluster: self.cluster.clone(), topics: self.topics.clone() };
         Ok(Box::new(KafkaReader { source, consumer, read: HashMap::new() }))
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        self.check().await
     }
 }
 

@@ -41,7 +41,7 @@
 //! ```
 
 pub use async_trait::async_trait;
-pub use trunkline_brokers::{BrokerSpec, Brokers, Build, BuildSource};
+pub use trunkline_brokers::{BrokerSpec, Brokers, Build, BuildSource, ReadBy};
 pub use trunkline_config::{Secret, Section, TimeUnit, UnknownKeys};
 pub use trunkline_core::{
     Batch, Broker, CursorKey, EXPORT_HEADER, Event, EventId, JournalId, Kind, Offset, Outcome, Reader, Received, Source,

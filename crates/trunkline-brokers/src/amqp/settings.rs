@@ -12,6 +12,7 @@ use super::broker::AmqpBroker;
 use super::server::{Environment, Server};
 use super::source::AmqpSource;
 use super::topology::Topology;
+use crate::ReadBy;
 
 /// Rasa's default.
 const DEFAULT_QUEUE: &str = "rasa_core_events";
@@ -50,7 +51,7 @@ pub fn pika_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<
 }
 
 /// Builds the source from its section, as [`AmqpSource::from_section`] does with the environment of the process.
-pub fn pika_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
+pub fn pika_source_from_section(section: &Section<'_>, directory: &Path, _by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
     Some(Arc::new(AmqpSource::from_section(section, directory, &|name| std::env::var(name).ok())?))
 }
 

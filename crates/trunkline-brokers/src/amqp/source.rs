@@ -63,6 +63,16 @@ impl Source for AmqpSource {
         }
         Ok(Box::new(AmqpReader { server: self.server.clone(), _connection: connection, deliveries, queues }))
     }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        let Link { channel, .. } = Link::open(&self.server).await?;
+        for queue in &self.queues {
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let there = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+            exchange(&self.server, &format!("read from the queue `{queue}`"), there).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The deliveries of a queue, with its number; without one when the server has ended it.

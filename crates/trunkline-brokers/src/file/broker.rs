@@ -68,6 +68,10 @@ impl Broker for FileBroker {
         // Everything is written already; this gives the lock back. A panic of the closure is not possible.
         let _ = self.state.call(State::close).await;
     }
+
+    fn writes_without_ids_to(&self) -> Option<String> {
+        Some(super::place(&self.path))
+    }
 }
 
 /// What the calls work on.

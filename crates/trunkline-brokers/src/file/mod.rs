@@ -36,6 +36,11 @@ pub use rotation::Rotation;
 pub use settings::{file_from_section, file_source_from_section};
 pub use source::{FileSource, Start};
 
+/// Where events are, for a person.
+fn place(path: &std::path::Path) -> String {
+    format!("file {}", path.display())
+}
+
 /// What can be chosen about a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {

@@ -70,7 +70,7 @@ impl FileSource {
 #[async_trait]
 impl Source for FileSource {
     fn place(&self) -> String {
-        format!("file {}", self.path.display())
+        super::place(&self.path)
     }
 
     /// Begins to read. A file that does not exist yet is waited for, provided that its directory exists.
@@ -81,6 +81,14 @@ impl Source for FileSource {
         let cursor = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
         let (position, settled) = (self.position.clone(), Arc::clone(&self.settled));
         Ok(Box::new(Following { path: Arc::clone(&self.path), cursor, position, settled }))
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        let (path, position, start) = (Arc::clone(&self.path), self.position.clone(), self.start);
+        spawn_blocking(move || open(&path, None, position.as_deref(), start).map(drop))
+            .await
+            .map_err(|error| error.to_string())
+            .flatten()
     }
 }
 
@@ -369,6 +377,7 @@ impl Place {
     fn store(&self, position: &Path) -> io::Result<()> {
         let Self { inode, offset, digest } = self;
         let unfinished = with_suffix(position, ".tmp");
+        fs::create_dir_all(directory_of(position))?;
         fs::write(&unfinished, format!("{VERSION} inode={inode} offset={offset} digest={digest}\n"))?;
         File::open(&unfinished)?.sync_all()?;
         fs::rename(&unfinished, position)?;

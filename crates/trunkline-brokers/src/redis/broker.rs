@@ -183,6 +183,11 @@ impl Broker for RedisBroker {
     async fn close(&self) {
         self.state.lock().await.link = None;
     }
+
+    fn writes_without_ids_to(&self) -> Option<String> {
+        let key = self.plan.keys.otherwise.constant().filter(|_| self.plan.structure == Structure::List)?;
+        Some(self.plan.structure.place(key, &self.plan.address.place))
+    }
 }
 
 impl fmt::Debug for RedisBroker {

@@ -16,7 +16,7 @@ impl RedisBroker {
     /// On a cluster a call reaches one slot. Calls of different slots run at the same time, so a conversation is in one of them
     /// only: what goes elsewhere waits for the next round.
     pub(super) async fn publish_freely(&self, link: &mut Link, key: Option<&str>, batch: &Batch) -> Vec<Outcome> {
-        let mode = match key {
+        let mode = match key.filter(|_| batch.export.is_none()) {
             Some(cursor) => Mode::Replay { cursor, writer: &self.writer },
             None => Mode::Plain,
         };

@@ -46,6 +46,11 @@ impl Structure {
             Self::List => "list",
         }
     }
+
+    /// Where events are, for a person.
+    fn place(self, key: &str, server: &str) -> String {
+        format!("{} `{key}` of {server}", self.name())
+    }
 }
 
 /// The end of a list at which events are added. They are read from the other.

@@ -12,11 +12,10 @@ use super::broker::{Plan, RedisBroker};
 use super::keys::{Keys, beside, fixed_tag};
 use super::source::RedisSource;
 use super::{End, Structure};
+use crate::ReadBy;
 
 /// The name of the queue and of the topic that Rasa's other brokers have by default.
 const DEFAULT_KEY: &str = "rasa_core_events";
-
-const DEFAULT_GROUP: &str = "trunkline";
 
 /// The most entries that can be asked for; more than fits into any memory.
 const MOST_LENGTH: i64 = 1_000_000_000_000;
@@ -35,12 +34,12 @@ pub fn redis_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc
 }
 
 /// Builds the source from its section, which may be that of a broker; the same key is then read that the broker writes.
-pub fn redis_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
+pub fn redis_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     pass_over(section, &["topic_map", "max_length"]);
     let address = address(section, directory);
     let (structure, end) = structure(section);
-    let group = section.string("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned());
+    let group = section.string("group").unwrap_or_else(|| by.group().to_owned());
     let key = template(section, "key", &text_of_key(section)?)?;
     let Some(key) = key.constant() else {
         section.error("key", "a source reads one key, so it has no placeholders", Some("name a stream or list"));

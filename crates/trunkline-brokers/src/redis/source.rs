@@ -1,6 +1,7 @@
 //! The source: reads what is in a stream or a list, and takes it away only when it is settled.
 
 use async_trait::async_trait;
+use redis::cmd;
 use trunkline_core::{Reader, Source};
 
 use super::address::{Address, RESPONSE_TIMEOUT};
@@ -35,7 +36,7 @@ pub struct RedisSource {
 #[async_trait]
 impl Source for RedisSource {
     fn place(&self) -> String {
-        format!("{} `{}` of {}", self.structure.name(), self.key, self.address.place)
+        self.structure.place(&self.key, &self.address.place)
     }
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
@@ -44,6 +45,17 @@ impl Source for RedisSource {
             Structure::Stream => Box::new(StreamReader::open(self.clone(), connection).await?),
             Structure::List => Box::new(ListReader::open(self.clone(), connection).await?),
         })
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        let mut connection = self.address.connect(RESPONSE_TIMEOUT).await?;
+        let found: String =
+            cmd("TYPE").arg(&self.key).query_async(&mut connection).await.map_err(|error| self.explain(&error))?;
+        match found.as_str() {
+            "none" => Err(format!("there is no {}; it appears with the first event that is published", self.place())),
+            found if found == self.structure.name() => Ok(()),
+            found => Err(self.wrong_type(found)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tracing::{debug, info};
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
+use super::TABLE;
 use super::connect::{Purpose, connect};
 use super::server::Server;
 use super::session::{Appended, Failure, Refused, Session};
@@ -95,15 +96,21 @@ impl Broker for ServerBroker {
     async fn close(&self) {
         self.state.lock().await.session = None;
     }
+
+    fn writes_without_ids_to(&self) -> Option<String> {
+        Some(self.server.table(TABLE))
+    }
 }
 
 impl State {
     async fn publish(&mut self, server: &Server, batch: &Batch) -> Result<Vec<Outcome>, String> {
         loop {
             let (mut session, is_old) = self.take(server).await?;
-            let result = match batch.next {
-                Some(next) => self.append(&mut *session, batch, next).await,
-                None => session.replay(&batch.events, &batch.cursor).await.map(|refused| outcomes(batch, 0, refused)),
+            let result = if let Some(next) = batch.next {
+                self.append(&mut *session, batch, next).await
+            } else {
+                let passes = batch.export.is_none().then_some(&batch.cursor);
+                session.replay(&batch.events, passes).await.map(|refused| outcomes(batch, 0, refused))
             };
             match result {
                 Ok(outcomes) => {

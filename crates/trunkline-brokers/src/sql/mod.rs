@@ -36,6 +36,9 @@ mod sqlite;
 mod tracker_store;
 mod url;
 
+/// The table that Rasa's broker writes.
+const TABLE: &str = "events";
+
 pub use broker::ServerBroker;
 pub use settings::{sql_from_section, sql_from_section_in};
 pub use source::{SqlSource, sql_source_from_section};

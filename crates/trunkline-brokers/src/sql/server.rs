@@ -73,6 +73,13 @@ impl fmt::Display for Server {
     }
 }
 
+impl Server {
+    /// A table in it, for a person.
+    pub(super) fn table(&self, name: &str) -> String {
+        format!("table {name} in {self}")
+    }
+}
+
 impl Tls {
     /// Reads the files; a sentence names the one that cannot be read.
     pub(super) async fn read(&self) -> Result<TlsFiles, String> {

@@ -36,9 +36,9 @@ pub(super) trait Session: Send {
         to: Offset,
     ) -> Result<Appended, Failure>;
 
-    /// Inserts `events` up to the first that the table refuses, which is answered. A cursor that stands at one of them is moved
-    /// past it.
-    async fn replay(&mut self, events: &[Arc<Event>], key: &CursorKey) -> Result<Option<Refused>, Failure>;
+    /// Inserts `events` up to the first that the table refuses, which is answered. The cursor `passes`, when it stands at
+    /// one of them, is moved past it.
+    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Failure>;
 
     /// Tries what a delivery does, with no rows.
     async fn rehearse(&mut self) -> Result<(), Failure>;

@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, timeout};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::{Reader, Received, Source};
 
+use super::TABLE;
 use super::dialect::Dialect;
 use super::place::Place;
 use super::sqlite::SqliteRows;
 use super::{mysql, postgres};
+use crate::ReadBy;
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
 const DEFAULT_DB: &str = "events.db";
-const DEFAULT_TABLE: &str = "events";
-const DEFAULT_GROUP: &str = "trunkline";
 const DEFAULT_POLL: Duration = Duration::from_secs(1);
 
 /// Rows in one answer.
@@ -41,16 +41,19 @@ const GAP_HOLD: Duration = Duration::from_secs(2);
 const GAP_POLL: Duration = Duration::from_millis(200);
 
 /// Builds the source from its section, which may be that of a broker; a relative `db` starts at `directory`.
-pub fn sql_source_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Source>> {
+pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     warn_of_idle_keys(section, ENDPOINT_KEYS);
     let place = Place::read(section, directory, DEFAULT_DB, &|name| std::env::var(name).ok());
     let table = table(section);
-    let group = section.string("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned());
+    let group = section.string("group");
+    // Whoever names a group wants to go on where it was.
+    let remembers = matches!(by, ReadBy::Gateway { .. }) || group.is_some();
+    let group = group.unwrap_or_else(|| by.group().to_owned());
     if group.is_empty() || group.chars().count() > 255 {
         section.unexpected("group", "1 to 255 characters", None);
     }
-    let is_stored = section.enumeration("position", &[("stored", true), ("none", false)]).unwrap_or(true);
+    let is_stored = section.enumeration("position", &[("stored", true), ("none", false)]).unwrap_or(remembers);
     let poll = section.duration("poll", TimeUnit::Seconds).unwrap_or(DEFAULT_POLL);
     if poll < Duration::from_millis(10) {
         section.unexpected("poll", "at least 10 ms", None);
@@ -60,7 +63,7 @@ pub fn sql_source_from_section(section: &Section<'_>, directory: &Path) -> Optio
 
 /// The name of the table, which may have that of its schema before it; it becomes part of statements as it is.
 fn table(section: &Section<'_>) -> Option<String> {
-    let table = section.string("table").unwrap_or_else(|| DEFAULT_TABLE.to_owned());
+    let table = section.string("table").unwrap_or_else(|| TABLE.to_owned());
     let is_name = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -85,8 +88,8 @@ pub struct SqlSource {
 impl fmt::Display for SqlSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Sqlite(location) => write!(f, "table {} in the SQLite database `{location}`", self.table),
-            Place::Server(server) => write!(f, "table {} in {server}", self.table),
+            Place::Sqlite(location) => f.write_str(&location.table(&self.table)),
+            Place::Server(server) => f.write_str(&server.table(&self.table)),
         }
     }
 }
@@ -98,6 +101,29 @@ impl Source for SqlSource {
     }
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
+        let place = self.to_string();
+        let mut rows = self.table().await?;
+        let position = match &self.group {
+            Some(group) => {
+                let position = within(&place, rows.position(group)).await;
+                position.map_err(|reason| {
+                    format!("{reason} (the position is stored in `trunkline_positions`; to store none, set `position: none`)")
+                })?
+            }
+            None => None,
+        };
+        let position = position.unwrap_or(0);
+        Ok(Box::new(Following { place, source: self.clone(), rows, position, final_to: i64::MIN, gap: None, is_asking: false }))
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        self.table().await.map(drop)
+    }
+}
+
+impl SqlSource {
+    /// A connection, when the table is one that can be read.
+    async fn table(&self) -> Result<Box<dyn Rows>, String> {
         let place = self.to_string();
         let mut rows = self.connect().await?;
         let columns = within(&place, rows.columns()).await?;
@@ -111,21 +137,9 @@ impl Source for SqlSource {
         if !has("id") || !has("data") {
             return Err(format!("{self} has the columns {}, expected are id and data", columns.join(", ")));
         }
-        let position = match &self.group {
-            Some(group) => {
-                let position = within(&place, rows.position(group)).await;
-                position.map_err(|reason| {
-                    format!("{reason} (the position is stored in `trunkline_positions`; to store none, set `position: none`)")
-                })?
-            }
-            None => None,
-        };
-        let position = position.unwrap_or(0);
-        Ok(Box::new(Following { place, source: self.clone(), rows, position, final_to: i64::MIN, gap: None, is_asking: false }))
+        Ok(rows)
     }
-}
 
-impl SqlSource {
     async fn connect(&self) -> Result<Box<dyn Rows>, String> {
         Ok(match &self.place {
             Place::Sqlite(location) => Box::new(SqliteRows::new(location.clone(), self.table.clone())),

@@ -282,7 +282,7 @@ mod tests {
             body: "{}".into(),
         });
         let cursor = CursorKey { journal, subscription: "s".into() };
-        let outcomes = broker.publish(&Batch { events: vec![event], cursor, next: None, export: None }).await;
+        let outcomes = broker.publish(&Batch::new(vec![event], cursor)).await;
         assert!(matches!(&outcomes[..], [Outcome::Retry { reason, .. }] if reason.contains("it is slow")), "{outcomes:?}");
         assert!(server.heard().is_empty());
     }

@@ -135,7 +135,7 @@ async fn publish_all(broker: &dyn Broker, events: &[Arc<Event>]) {
         rest.retain(|_| match outcomes.next() {
             None | Some(Outcome::Retry { .. }) => true,
             Some(Outcome::Delivered) => false,
-            Some(Outcome::Reject { reason }) => panic!("{reason}"),
+            Some(Outcome::Reject { reason } | Outcome::Behind { reason }) => panic!("{reason}"),
         });
         tokio::task::yield_now().await;
     }

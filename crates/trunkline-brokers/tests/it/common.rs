@@ -42,7 +42,7 @@ pub(crate) fn journal(count: u64) -> Vec<Arc<Event>> {
 
 pub(crate) fn batch(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
     let next = events.last().map(|event| event.offset + 1);
-    Batch { events: events.to_vec(), cursor: cursor.clone(), next, export: None }
+    Batch { next, ..Batch::new(events.to_vec(), cursor.clone()) }
 }
 
 pub(crate) fn replay(events: &[Arc<Event>], cursor: &CursorKey) -> Batch {
@@ -122,6 +122,6 @@ pub(crate) async fn rest<'a>(broker: &dyn Broker, journal: &'a [Arc<Event>], key
 pub(crate) fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered => "",
-        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason,
+        Outcome::Retry { reason, .. } | Outcome::Reject { reason } | Outcome::Behind { reason } => reason,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use trunkline_brokers::file::{FileSource, Options, Rotation, Start};
-use trunkline_brokers::{Brokers, FileBroker};
+use trunkline_brokers::{Brokers, FileBroker, ReadBy};
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
 use trunkline_core::{Reader, Received, Source};
 
@@ -241,7 +241,7 @@ async fn the_section_says_which_file_and_from_where() {
         let source = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
             root.section("source", |section| {
                 section.node("type");
-                Brokers::default().find("file").unwrap().source.unwrap()(section, place.directory.path())
+                Brokers::default().find("file").unwrap().source.unwrap()(section, place.directory.path(), ReadBy::Person)
             })
         });
         (source.flatten(), diagnostics.sorted().into_iter().map(|one| one.message).collect::<Vec<_>>())

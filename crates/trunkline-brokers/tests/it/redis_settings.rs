@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{Brokers, redis_from_section, redis_source_from_section};
+use trunkline_brokers::{Brokers, ReadBy, redis_from_section, redis_source_from_section};
 use trunkline_config::{Diagnostics, Document, Section, Style, UnknownKeys};
 
 use crate::redis_common::{read, source};
@@ -109,7 +109,7 @@ fn all_faults_are_found_at_once() {
 fn a_source_takes_the_section_of_a_broker_with_one_key() {
     assert_eq!(source("url: localhost/1").place(), "stream `rasa_core_events` of Redis at localhost:6379, database 1");
     assert_eq!(source("url: [a, b:7]\nstructure: list\nkey: x").place(), "list `x` of the Redis cluster at a:6379, b:7");
-    let said = |yaml: &str| read(yaml, redis_source_from_section).1;
+    let said = |yaml: &str| read(yaml, |section, directory| redis_source_from_section(section, directory, ReadBy::Person)).1;
     let both = "url: a\ngroup: g\nmax_length: 5\ntopic_map: {user: b}";
     assert_eq!(said(both), [""; 0]);
     assert_eq!(self::said(both), [""; 0]);
@@ -137,7 +137,7 @@ fn the_examples_of_the_manual_are_accepted() {
             });
             let sources = root.sections("sources", |section| {
                 shared(section);
-                redis_source_from_section(section, Path::new("/nowhere")).is_some()
+                redis_source_from_section(section, Path::new("/nowhere"), ReadBy::Person).is_some()
             });
             brokers.len() + sources.len()
         });

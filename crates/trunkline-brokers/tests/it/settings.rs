@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_brokers::Brokers;
+use trunkline_brokers::{Brokers, ReadBy};
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::Broker;
 
@@ -177,8 +177,12 @@ fn the_examples_of_the_manual_are_accepted() {
                         .is_some()
                 });
                 let sources = root.sections("sources", |section| {
-                    Brokers::default().find(&section.string("type").unwrap()).unwrap().source.unwrap()(section, manual.as_path())
-                        .is_some()
+                    Brokers::default().find(&section.string("type").unwrap()).unwrap().source.unwrap()(
+                        section,
+                        manual.as_path(),
+                        ReadBy::Person,
+                    )
+                    .is_some()
                 });
                 [brokers, sources].concat()
             });

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use sqlx::Executor as _;
-use trunkline_brokers::sql_source_from_section;
+use trunkline_brokers::{ReadBy, sql_source_from_section};
 use trunkline_core::{Broker as _, Reader, Received, Source};
 
 use crate::common::{batch, deliver, journal, key, replay};
 use crate::servers::{Database, KINDS, Kind, bodies, read};
 
 fn source(yaml: &str) -> Arc<dyn Source> {
-    let (source, said) = read(yaml, |section| sql_source_from_section(section, Path::new("/nowhere")));
+    let (source, said) = read(yaml, |section| {
+        sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway { position: Path::new("/nowhere/position") })
+    });
     assert_eq!(said, [""; 0]);
     source.unwrap()
 }
@@ -227,7 +229,12 @@ async fn tables_of_another_name_are_read_and_those_without_events_refused() {
 
 #[test]
 fn options_that_make_no_sense_are_errors() {
-    let said = |yaml: &str| read(yaml, |section| sql_source_from_section(section, Path::new("/nowhere"))).1;
+    let said = |yaml: &str| {
+        read(yaml, |section| {
+            sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway { position: Path::new("/nowhere/position") })
+        })
+        .1
+    };
     assert_eq!(said("table: 'events; DROP TABLE events'").len(), 1);
     assert_eq!(said("table: a.b.c").len(), 1);
     assert_eq!(

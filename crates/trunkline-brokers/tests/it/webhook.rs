@@ -221,6 +221,7 @@ async fn a_refused_batch_is_cut_until_the_event_is_found_and_all_others_arrive()
                 assert!(reason.contains("it answered 422 Unprocessable Entity; it does not accept this event"), "{reason}");
             }
             Outcome::Retry { reason, .. } => assert!(is_behind && reason.contains("same conversation"), "{}", event.offset),
+            Outcome::Behind { .. } => panic!("it stores no cursor"),
         }
     }
     let heard = server.heard();

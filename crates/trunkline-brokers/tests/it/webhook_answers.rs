@@ -46,6 +46,7 @@ async fn every_status_has_its_outcome() {
                     Outcome::Delivered => "delivered",
                     Outcome::Reject { .. } => "reject",
                     Outcome::Retry { .. } => "retry",
+                    Outcome::Behind { .. } => "behind",
                 };
                 assert_eq!(found, expected, "{code} {outcome:?}");
                 if outcome != Outcome::Delivered {

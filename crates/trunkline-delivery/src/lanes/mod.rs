@@ -1,8 +1,9 @@
 //! The order of things: which events may be tried now. Pure bookkeeping, no I/O and no clock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 use trunkline_core::{Event, Offset};
 use trunkline_journal::{Progress, Unsettled};
@@ -46,7 +47,7 @@ struct Lane {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// In the queue of lanes that may be taken from, unless empty.
+    /// Among the lanes that may be taken from, unless empty.
     #[default]
     Ready,
     /// Some of its events are under way.
@@ -61,40 +62,39 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     mode: LaneMode,
-    /// How many events of one lane may be in a batch.
-    per_lane: usize,
     by_key: HashMap<u64, Lane>,
-    ready: VecDeque<u64>,
+    /// The lanes that may be taken from, each by the event that is its next: what is taken is in the order of the journal.
+    ready: BTreeSet<(Offset, u64)>,
     waiting: BTreeSet<(Instant, u64)>,
-    /// What was taken and did not come back yet.
-    taken: HashMap<Offset, Unsettled>,
-    /// The offsets of what is owed, replays left out.
-    offsets: BTreeSet<Offset>,
-    /// Nothing beyond this offset was settled.
-    settled_to: Offset,
+    /// What is owed, taken or not, replays left out.
+    owed: BTreeMap<Offset, Tries>,
     /// The dead letters that are replayed.
     replays: BTreeSet<i64>,
-    /// What is owed, taken or not, replays included.
-    owed: usize,
+    /// Nothing beyond this offset was settled, or tried in vain.
+    touched_to: Offset,
     /// The bytes of the events held in queues.
     bytes: usize,
     /// The next offset to read from the journal.
     position: Offset,
 }
 
+/// How often an event was tried in vain, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    attempts: u32,
+    since: i64,
+}
+
 impl Lanes {
-    pub(crate) fn new(mode: LaneMode, per_lane: usize, position: Offset) -> Self {
+    pub(crate) fn new(mode: LaneMode, position: Offset) -> Self {
         Self {
             mode,
-            per_lane,
-            by_key: HashMap::new(),
-            ready: VecDeque::new(),
+            by_key: HashMap::default(),
+            ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            taken: HashMap::new(),
-            offsets: BTreeSet::new(),
-            settled_to: position.saturating_sub(1),
+            owed: BTreeMap::new(),
             replays: BTreeSet::new(),
-            owed: 0,
+            touched_to: position.saturating_sub(1),
             bytes: 0,
             position,
         }
@@ -108,7 +108,7 @@ impl Lanes {
     /// Goes on at `position` after a restart: everything below was offered, or is settled, or is not wanted.
     pub(crate) fn resume(&mut self, position: Offset) {
         self.position = position;
-        self.settled_to = position.saturating_sub(1);
+        self.touched_to = position.saturating_sub(1);
     }
 
     /// Everything below `position` was offered, or is not wanted.
@@ -116,8 +116,9 @@ impl Lanes {
         self.position = position;
     }
 
+    /// How much is owed, replays included.
     pub(crate) fn owed(&self) -> usize {
-        self.owed
+        self.owed.len() + self.replays.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -132,7 +133,6 @@ impl Lanes {
     fn key(&self, conversation: &str) -> u64 {
         match self.mode {
             LaneMode::One => 0,
-            LaneMode::Slices(count) => xxh3_64(conversation.as_bytes()) % u64::from(count.max(1)),
             LaneMode::Conversations => xxh3_64(conversation.as_bytes()),
         }
     }
@@ -170,7 +170,7 @@ impl Lanes {
         match lane.state {
             // What is under way is what died; coming back, it holds the lane itself.
             State::Busy => return,
-            State::Ready => self.ready.retain(|other| *other != key),
+            State::Ready => drop(lane.next().map(|offset| self.ready.remove(&(offset, key)))),
             State::Waiting(at) => drop(self.waiting.remove(&(at, key))),
             State::Held(_) => {}
         }
@@ -193,10 +193,12 @@ impl Lanes {
     }
 
     fn free(&mut self, key: u64) {
-        if let Some(lane) = self.by_key.get_mut(&key) {
-            lane.state = State::Ready;
+        let Some(lane) = self.by_key.get_mut(&key) else { return };
+        lane.state = State::Ready;
+        match lane.next() {
+            Some(offset) => drop(self.ready.insert((offset, key))),
+            None => drop(self.by_key.remove(&key)),
         }
-        self.make_ready(key);
     }
 
     fn enqueue(&mut self, mut owed: Owed) {
@@ -206,11 +208,10 @@ impl Lanes {
             owed.event = None;
         }
         self.bytes += weight(&owed);
-        self.owed += 1;
         if owed.letter.is_none() {
-            self.offsets.insert(owed.offset);
+            self.owed.insert(owed.offset, Tries { attempts: owed.attempts, since: owed.since });
         }
-        let was_empty = lane.queue.is_empty();
+        let before = lane.next();
         if owed.letter.is_some() {
             let place = |owed: &Owed| (owed.offset, owed.letter);
             let older = lane.queue.iter().take_while(|other| other.letter.is_some() && place(other) < place(&owed)).count();
@@ -218,16 +219,10 @@ impl Lanes {
         } else {
             lane.queue.push_back(owed);
         }
-        if was_empty && lane.state == State::Ready {
-            self.ready.push_back(key);
-        }
-    }
-
-    fn make_ready(&mut self, key: u64) {
-        match self.by_key.get(&key) {
-            Some(lane) if lane.queue.is_empty() => drop(self.by_key.remove(&key)),
-            Some(_) => self.ready.push_back(key),
-            None => {}
+        let next = lane.next();
+        if lane.state == State::Ready && next != before {
+            before.map(|offset| self.ready.remove(&(offset, key)));
+            next.map(|offset| self.ready.insert((offset, key)));
         }
     }
 
@@ -247,40 +242,36 @@ impl Lanes {
         self.waiting.first().map(|(at, _)| *at)
     }
 
-    /// Takes events that may be tried now, from as many lanes as it takes to fill a batch. A replay is taken alone: it does not
-    /// move the cursor. What failed before is taken alone too, so that the one at fault takes no other with it.
+    /// Takes events that may be tried now, in the order of the journal, from as many lanes as it takes to fill a batch. A replay is
+    /// taken alone: it does not move the cursor. What failed before is taken alone too, so that the one at fault takes no other
+    /// with it.
     pub(crate) fn take(&mut self, limits: BatchLimits) -> Option<Vec<Owed>> {
-        let mut batch: Vec<Owed> = Vec::new();
-        let mut bytes = 0;
-        while let Some(&key) = self.ready.front() {
-            let Some(lane) = self.by_key.get_mut(&key) else {
-                self.ready.pop_front();
-                continue;
-            };
-            let before = batch.len();
-            while batch.len() < limits.events
-                && let Some(owed) = lane.queue.front()
-            {
-                let is_alone = batch.first().into_iter().chain([owed]).any(|owed| owed.letter.is_some() || owed.attempts > 0);
-                if !batch.is_empty() && (bytes + owed.size > limits.bytes || is_alone) || batch.len() - before >= self.per_lane {
+        let (mut batch, mut bytes, mut touched) = (Vec::new(), 0, Vec::new());
+        let mut is_full = false;
+        while !is_full && let Some((_, key)) = self.ready.pop_first() {
+            // The next event of another lane: until then, this one can be taken from without looking.
+            let until = self.ready.first().map_or(Offset::MAX, |(offset, _)| *offset);
+            let Some(lane) = self.by_key.get_mut(&key) else { continue };
+            while lane.next().is_some_and(|offset| offset <= until) {
+                let Some(owed) = lane.queue.pop_front_if(|owed| fits(&batch, bytes, owed, limits)) else {
+                    is_full = true;
                     break;
-                }
-                let Some(owed) = lane.queue.pop_front() else { break };
+                };
                 bytes += owed.size;
-                self.bytes -= self::weight(&owed);
-                if owed.letter.is_none() {
-                    let state = Unsettled { offset: owed.offset, attempts: owed.attempts, since: owed.since };
-                    self.taken.insert(owed.offset, state);
+                self.bytes -= weight(&owed);
+                if lane.state != State::Busy {
+                    lane.state = State::Busy;
+                    touched.push(key);
                 }
                 batch.push(owed);
             }
-            if batch.len() == before {
-                break;
+            if let Some(offset) = lane.next() {
+                self.ready.insert((offset, key));
             }
-            lane.state = State::Busy;
-            self.ready.pop_front();
-            if batch.len() >= limits.events || bytes >= limits.bytes {
-                break;
+        }
+        for key in touched {
+            if let Some(offset) = self.by_key.get(&key).and_then(Lane::next) {
+                self.ready.remove(&(offset, key));
             }
         }
         (!batch.is_empty()).then_some(batch)
@@ -288,18 +279,17 @@ impl Lanes {
 
     /// Brings a batch back. What is to be tried again goes to the front of its lane, in its order, and the lane waits.
     pub(crate) fn settle(&mut self, batch: Vec<(Owed, Settled)>) {
-        let mut touched: HashMap<u64, State> = HashMap::new();
+        let mut touched: HashMap<u64, State> = HashMap::default();
         for (mut owed, settled) in batch.into_iter().rev() {
-            self.owed -= 1;
-            if owed.letter.is_none() {
-                self.taken.remove(&owed.offset);
-                self.offsets.remove(&owed.offset);
+            let is_settled = !matches!(settled, Settled::Again(_));
+            match owed.letter {
+                Some(letter) if is_settled => drop(self.replays.remove(&letter)),
+                Some(_) => {}
+                None if is_settled => drop(self.owed.remove(&owed.offset)),
+                None => drop(self.owed.insert(owed.offset, Tries { attempts: owed.attempts, since: owed.since })),
             }
-            if let Some(letter) = owed.letter.filter(|_| !matches!(settled, Settled::Again(_))) {
-                self.replays.remove(&letter);
-            }
-            if owed.letter.is_none() && !matches!(settled, Settled::Again(_)) {
-                self.settled_to = self.settled_to.max(owed.offset);
+            if owed.letter.is_none() && (is_settled || owed.attempts > 0) {
+                self.touched_to = self.touched_to.max(owed.offset);
             }
             let state = touched.entry(owed.lane).or_default();
             match settled {
@@ -311,10 +301,6 @@ impl Lanes {
                         *state = State::Waiting(at);
                     }
                     owed.event = None;
-                    self.owed += 1;
-                    if owed.letter.is_none() {
-                        self.offsets.insert(owed.offset);
-                    }
                     if let Some(lane) = self.by_key.get_mut(&owed.lane) {
                         lane.queue.push_front(owed);
                     }
@@ -331,7 +317,7 @@ impl Lanes {
                     self.waiting.insert((at, key));
                 }
                 State::Held(_) => self.unload(key),
-                State::Ready | State::Busy => self.make_ready(key),
+                State::Ready | State::Busy => self.free(key),
             }
         }
     }
@@ -355,25 +341,31 @@ impl Lanes {
 
     /// Everything below this offset is settled.
     pub(crate) fn low(&self) -> Offset {
-        self.offsets.first().copied().unwrap_or(self.position)
+        self.owed.first_key_value().map_or(self.position, |(offset, _)| *offset)
     }
 
-    /// What has to be stored to go on from here after a restart.
+    /// What has to be stored to go on from here after a restart. What lies behind all that was settled or tried is read again, and
+    /// need not be listed.
     pub(crate) fn progress(&self) -> Progress {
-        let queued = self.by_key.values().flat_map(|lane| &lane.queue).filter(|owed| owed.letter.is_none());
-        let queued = queued.map(|owed| Unsettled { offset: owed.offset, attempts: owed.attempts, since: owed.since });
-        let mut unsettled: Vec<Unsettled> = queued.chain(self.taken.values().cloned()).collect();
-        unsettled.sort_unstable_by_key(|owed| owed.offset);
-        if self.mode == LaneMode::One {
-            // What lies behind all that was settled or tried is read again, and need not be listed.
-            let tried = unsettled.iter().rfind(|owed| owed.attempts > 0).map_or(0, |owed| owed.offset);
-            let listed = unsettled.partition_point(|owed| owed.offset <= self.settled_to.max(tried));
-            let position = unsettled.get(listed).map_or(self.position, |owed| owed.offset);
-            unsettled.truncate(listed);
-            return Progress { position, unsettled };
-        }
-        Progress { position: self.position, unsettled }
+        let listed = self.owed.range(..=self.touched_to);
+        let unsettled = listed.map(|(&offset, &Tries { attempts, since })| Unsettled { offset, attempts, since }).collect();
+        let behind = self.owed.range(self.touched_to + 1..).next();
+        Progress { position: behind.map_or(self.position, |(offset, _)| *offset), unsettled }
     }
+}
+
+impl Lane {
+    /// The offset of the event that is taken next.
+    fn next(&self) -> Option<Offset> {
+        self.queue.front().map(|owed| owed.offset)
+    }
+}
+
+/// Whether a batch of so many bytes has room for `owed`. It has always room for one event.
+fn fits(batch: &[Owed], bytes: usize, owed: &Owed, limits: BatchLimits) -> bool {
+    let is_alone = |owed: &Owed| owed.letter.is_some() || owed.attempts > 0;
+    let Some(first) = batch.first() else { return true };
+    batch.len() < limits.events && bytes + owed.size <= limits.bytes && !is_alone(first) && !is_alone(owed)
 }
 
 fn weight(owed: &Owed) -> usize {

@@ -253,7 +253,7 @@ impl Fake {
                 let times = tried.entry(event.offset).or_default();
                 let outcome = decide(event, *times);
                 *times += 1;
-                if matches!(outcome, Outcome::Retry { .. }) {
+                if outcome != Outcome::Delivered {
                     failed.insert(event.conversation.clone());
                 }
                 outcome

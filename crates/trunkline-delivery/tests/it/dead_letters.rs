@@ -228,8 +228,8 @@ async fn a_receiver_of_all_or_nothing_loses_only_the_event_at_fault_in_conversat
 }
 
 #[tokio::test]
-async fn a_receiver_of_all_or_nothing_loses_only_the_event_at_fault_in_slices_at_the_first_attempt() {
-    isolates(LaneMode::Slices(4), 1).await;
+async fn a_receiver_of_all_or_nothing_loses_only_the_event_at_fault_at_the_first_attempt() {
+    isolates(LaneMode::Conversations, 1).await;
 }
 
 #[tokio::test]
@@ -367,7 +367,7 @@ async fn letters_of_which_not_all_fit_in_at_once_are_all_replayed_in_their_order
 
 #[tokio::test]
 async fn what_was_not_tried_because_of_a_rejection_before_it_goes_on_at_once_and_has_not_failed() {
-    for lanes in [LaneMode::One, LaneMode::Slices(3)] {
+    for lanes in [LaneMode::One, LaneMode::Conversations] {
         let world = World::new();
         let conversations: Vec<_> = (0..60).map(|index| format!("c{}", index % 20)).collect();
         world.append(&conversations).await;

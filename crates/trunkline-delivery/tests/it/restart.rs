@@ -1,12 +1,13 @@
 //! Where a subscription starts, and starts again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use trunkline_core::Outcome;
 use trunkline_delivery::{Filter, LaneMode, Start};
 use trunkline_journal::{DeadLetterState, Progress};
 
-use crate::common::{Fake, NEVER, World, eventually, subscription};
+use crate::common::{Call, Fake, NEVER, Reply, World, eventually, subscription};
 
 #[tokio::test]
 async fn what_is_owed_and_how_often_it_was_tried_is_restored() {
@@ -96,7 +97,7 @@ async fn another_way_to_sort_into_lanes_repeats_and_forgets_nothing() {
     fake.until(|log| log.tries(3) == 1 && log.has_delivered(1)).await;
     running.drain().await;
     let fake = Arc::new(Fake::willing());
-    let running = world.start(subscription(LaneMode::Slices(2)), &fake);
+    let running = world.start(subscription(LaneMode::Conversations), &fake);
     fake.until(|log| log.has_delivered(5)).await;
     assert_eq!(fake.log().delivered_offsets(), [3, 5]);
     running.drain().await;
@@ -110,6 +111,39 @@ async fn the_cursor_that_the_receiver_stored_counts() {
     let running = world.start(subscription(LaneMode::One), &fake);
     let log = fake.until_delivered(2).await;
     assert_eq!((log.delivered_offsets(), log.calls[0].next), (vec![3, 4], Some(5)));
+    running.drain().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_has_lost_what_it_confirmed_gets_it_again() {
+    let world = World::new();
+    world.append(&["a", "b", "c", "d"]).await;
+    let fake = Fake::scripted(|batch, call| {
+        let outcome = if call == 1 { Outcome::Behind { reason: "failover".to_owned() } } else { Outcome::Delivered };
+        Reply::Outcomes(outcome.all(batch.events.len()))
+    });
+    let fake = Arc::new(fake.at_position(1));
+    let running = world.start(subscription(LaneMode::One), &fake);
+    fake.until_delivered(4).await;
+    *fake.position.lock().unwrap() = Ok(Some(3));
+    world.append(&["e"]).await;
+    let log = fake.until_delivered(7).await;
+    assert_eq!(log.calls.iter().map(Call::offsets).collect::<Vec<_>>(), [vec![1, 2, 3, 4], vec![5], vec![3, 4, 5]]);
+    assert_eq!(log.calls[2].next, Some(6));
+    running.drain().await;
+    assert_eq!(world.stored().await, Some(Progress::at(6)));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_ready_is_reported_before_there_is_an_event_for_it() {
+    let world = World::new();
+    let fake = Fake::willing();
+    fake.is_ready.store(false, Ordering::SeqCst);
+    let fake = Arc::new(fake);
+    let running = world.start(subscription(LaneMode::Conversations), &fake);
+    eventually(async || running.report().problem.as_deref() == Some("not ready")).await;
+    fake.is_ready.store(true, Ordering::SeqCst);
+    eventually(async || running.report().problem.is_none()).await;
     running.drain().await;
 }
 

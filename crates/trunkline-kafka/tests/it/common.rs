@@ -153,7 +153,7 @@ pub(crate) fn journal(count: u64, conversations: u64) -> Vec<Arc<Event>> {
 
 pub(crate) fn batch(events: &[Arc<Event>]) -> Batch {
     let cursor = CursorKey { journal: JournalId::random(), subscription: "kafka".into() };
-    Batch { events: events.to_vec(), cursor, next: None, export: None }
+    Batch::new(events.to_vec(), cursor)
 }
 
 /// Publishes and demands that all of it is delivered.
@@ -175,6 +175,6 @@ pub(crate) fn values(seen: Vec<Seen>) -> Vec<Vec<u8>> {
 pub(crate) fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered => "",
-        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason,
+        Outcome::Retry { reason, .. } | Outcome::Reject { reason } | Outcome::Behind { reason } => reason,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_brokers::Brokers;
+use trunkline_brokers::{Brokers, ReadBy};
 use trunkline_core::Source;
 use trunkline_kafka::{KafkaBroker, add_to, kafka_source_from_section};
 
@@ -20,7 +20,7 @@ fn said(yaml: &str) -> Vec<String> {
 }
 
 fn source(yaml: &str) -> (Option<Arc<dyn Source>>, Vec<String>) {
-    from_yaml(yaml, Path::new("/nowhere"), kafka_source_from_section)
+    from_yaml(yaml, Path::new("/nowhere"), |section, directory| kafka_source_from_section(section, directory, ReadBy::Person))
 }
 
 #[test]

@@ -22,7 +22,7 @@ async fn an_event_over_the_limit_of_the_topic_is_rejected_and_the_rest_arrives_i
         let outcomes = broker.publish(&batch(&rest)).await;
         let undelivered = rest.iter().zip(outcomes).filter_map(|(event, outcome)| match outcome {
             Outcome::Delivered => None,
-            Outcome::Retry { .. } => Some(Arc::clone(event)),
+            Outcome::Retry { .. } | Outcome::Behind { .. } => Some(Arc::clone(event)),
             Outcome::Reject { reason } => {
                 rejected.push((event.offset, reason));
                 None

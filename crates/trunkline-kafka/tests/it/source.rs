@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
+use trunkline_brokers::ReadBy;
 use trunkline_core::{Reader, Received, Source};
 use trunkline_kafka::kafka_source_from_section;
 use trunkline_testkit::services;
@@ -16,7 +17,9 @@ use crate::common::{LONG, bodies, broker, deliver, from_yaml, journal, plain, pl
 use crate::security::{listeners, password};
 
 fn source(yaml: &str) -> Arc<dyn Source> {
-    let (source, said) = from_yaml(yaml, services::tls("ca.pem").parent().unwrap_or(Path::new("")), kafka_source_from_section);
+    let (source, said) = from_yaml(yaml, services::tls("ca.pem").parent().unwrap_or(Path::new("")), |section, directory| {
+        kafka_source_from_section(section, directory, ReadBy::Person)
+    });
     assert_eq!(said, [""; 0], "{yaml}");
     source.unwrap()
 }

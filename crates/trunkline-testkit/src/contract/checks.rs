@@ -1,6 +1,8 @@
 //! What holds while the receiver works.
 
-use trunkline_core::Outcome;
+use std::sync::Arc;
+
+use trunkline_core::{Event, Outcome};
 
 use super::Subject;
 use super::arrived::{after_a_fault, copies, once};
@@ -82,12 +84,37 @@ pub async fn a_replay_arrives_again(subject: &dyn Subject) {
     delivery.owe(&events[..30]);
     delivery.finish(30).await;
     let before = delivery.position().await;
-    delivery.replay(&events[..7]).await;
+    delivery.replay(&events[..7], None).await;
     assert_eq!(delivery.position().await, before);
     delivery.owe(&events[30..]);
     delivery.finish(30).await;
     delivery.close().await;
     assert_eq!(copies(subject, &events).await, 7);
+}
+
+/// An export may have events with any offsets, also those of another place: the cursor stays where it is, and nothing that the
+/// delivery owes is taken for published.
+pub async fn an_export_moves_no_cursor(subject: &dyn Subject) {
+    let mut journal = Journal::new();
+    let events = journal.made(30);
+    let mut delivery = Delivery::new(subject, &journal);
+    delivery.owe(&events[..10]);
+    delivery.finish(10).await;
+    let before = delivery.position().await;
+    let exported: Vec<_> = events[10..20].iter().map(|event| exported(event)).collect();
+    delivery.replay(&exported, Some("0123456789abcdef0123456789abcdef")).await;
+    assert_eq!(delivery.position().await, before);
+    delivery.owe(&events[10..]);
+    delivery.restart(&events).await;
+    delivery.finish(7).await;
+    delivery.close().await;
+    once(subject, &[&events[..], &exported].concat()).await;
+}
+
+/// Another event at the same offset.
+fn exported(event: &Event) -> Arc<Event> {
+    let conversation = "exported".into();
+    Arc::new(Event { conversation, body: format!("{{\"exported\": {}}}", event.offset).into(), ..event.clone() })
 }
 
 /// The delivery gives a call up when it takes too long, and makes it again: of the same broker, and of a fresh one.

@@ -12,6 +12,9 @@ use super::Subject;
 /// What takes longer than this hangs.
 pub(super) const LIMIT: Duration = Duration::from_mins(2);
 
+/// The longest that a call may take: then the delivery gives it up, and its reason is never heard.
+pub(super) const CALL_LIMIT: Duration = Duration::from_mins(1);
+
 /// How long to wait before a batch of which nothing was delivered.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,13 +51,13 @@ impl<'a> Delivery<'a> {
         let events: Vec<_> = self.owed.iter().take(size).cloned().collect();
         // Only a subscription with a single lane has a cursor that moves with its batches.
         let next = events.last().filter(|_| self.subject.is_exactly_once()).map(|last| last.offset + 1);
-        Batch { events, cursor: self.key.clone(), next, export: None }
+        Batch { next, ..Batch::new(events, self.key.clone()) }
     }
 
     /// Publishes one batch, and gives the outcomes.
     pub(super) async fn publish(&mut self, size: usize) -> Vec<Outcome> {
         let batch = self.batch(size);
-        let outcomes = timeout(LIMIT, self.broker.publish(&batch)).await.expect("publish hangs");
+        let outcomes = timeout(CALL_LIMIT, self.broker.publish(&batch)).await.expect("publish takes too long");
         self.check(&batch, &outcomes);
         self.owed.drain(..batch.events.len());
         for (event, outcome) in batch.events.iter().zip(&outcomes).rev() {
@@ -62,6 +65,7 @@ impl<'a> Delivery<'a> {
                 Outcome::Delivered => drop(self.acknowledged.insert(event.offset)),
                 Outcome::Reject { .. } => self.rejected.push(event.offset),
                 Outcome::Retry { .. } => self.owed.push_front(Arc::clone(event)),
+                Outcome::Behind { reason } => panic!("the receiver has lost what it had confirmed: {reason}"),
             }
         }
         outcomes
@@ -151,10 +155,11 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Publishes `events` once more without moving the cursor.
-    pub(super) async fn replay(&self, events: &[Arc<Event>]) {
-        let batch = Batch { events: events.to_vec(), cursor: self.key.clone(), next: None, export: None };
-        let outcomes = timeout(LIMIT, self.broker.publish(&batch)).await.expect("publish hangs");
+    /// Publishes `events` once more without moving the cursor, as dead letters or as a part of an export.
+    pub(super) async fn replay(&self, events: &[Arc<Event>], export: Option<&str>) {
+        let export = export.map(Into::into);
+        let batch = Batch { export, ..Batch::new(events.to_vec(), self.key.clone()) };
+        let outcomes = timeout(CALL_LIMIT, self.broker.publish(&batch)).await.expect("publish takes too long");
         assert_eq!(outcomes, Outcome::Delivered.all(events.len()));
     }
 

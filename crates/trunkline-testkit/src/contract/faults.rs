@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
-use trunkline_core::{Broker, Outcome};
+use trunkline_core::{Batch, Broker, CursorKey, Outcome};
 
 use super::Subject;
 use super::arrived::after_a_fault;
@@ -144,12 +144,8 @@ pub async fn poison(subject: &dyn Subject, body: impl Into<Bytes>) {
 pub async fn refused(broker: &dyn Broker, named: &[&str], secrets: &[&str]) {
     let limit = Duration::from_mins(1);
     let mut journal = Journal::new();
-    let batch = trunkline_core::Batch {
-        events: journal.made(3),
-        cursor: trunkline_core::CursorKey { journal: journal.id, subscription: "contract".into() },
-        next: None,
-        export: None,
-    };
+    let cursor = CursorKey { journal: journal.id, subscription: "contract".into() };
+    let batch = Batch::new(journal.made(3), cursor);
     let reason = timeout(limit, broker.is_ready()).await.expect("is_ready hangs").unwrap_err();
     let outcomes = timeout(limit, broker.publish(&batch)).await.expect("publish hangs");
     assert_eq!(outcomes.len(), 3);

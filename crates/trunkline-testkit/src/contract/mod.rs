@@ -34,7 +34,7 @@ mod tests;
 pub use arrived::Arrived;
 pub use checks::{
     a_batch_that_was_given_up_is_published_again, a_fresh_broker_goes_on, a_large_batch_arrives, a_replay_arrives_again,
-    awkward_conversations_and_long_texts_arrive, real_events_arrive_in_order_and_byte_for_byte,
+    an_export_moves_no_cursor, awkward_conversations_and_long_texts_arrive, real_events_arrive_in_order_and_byte_for_byte,
     what_is_delivered_survives_closing,
 };
 pub use faults::{fault_under_load, full, outage, poison, refused};
@@ -70,6 +70,7 @@ macro_rules! contract_tests {
             awkward_conversations_and_long_texts_arrive,
             a_fresh_broker_goes_on,
             a_replay_arrives_again,
+            an_export_moves_no_cursor,
             a_batch_that_was_given_up_is_published_again,
             what_is_delivered_survives_closing
         );

@@ -45,7 +45,7 @@ pub(super) async fn connect(plan: &Plan) -> Vec<Connection> {
         connection("broker", plan.subscription.name.clone(), plan.kind, reason)
     });
     let sources = plan.sources.iter().map(|plan| async {
-        let reason = within_limit(async { plan.source.open().await.map(drop) }).await;
+        let reason = within_limit(plan.source.is_ready()).await;
         connection("source", plan.name.clone(), plan.kind, reason)
     });
     let (mut connections, sources) = tokio::join!(join_all(brokers), join_all(sources));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, SqlTrackerStore, UnknownKind};
+use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, ReadBy, SqlTrackerStore, UnknownKind};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
@@ -44,7 +44,11 @@ pub(super) fn source_of_broker(
         section.entries();
         if its_name == name {
             found = Some(sources::readable(section, key, &kind, brokers).and_then(|spec| {
-                Some(SourcePlan { name: its_name.clone(), kind: spec.kind, source: spec.source?(section, directory)? })
+                Some(SourcePlan {
+                    name: its_name.clone(),
+                    kind: spec.kind,
+                    source: spec.source?(section, directory, ReadBy::Person)?,
+                })
             }));
         }
         names.push(its_name);
@@ -113,7 +117,7 @@ fn subscription(section: &Section<'_>, spec: &BrokerSpec) -> Option<Subscription
     let name = section.string("name").unwrap_or_else(|| spec.kind.to_owned());
     let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
     let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
-    let lanes = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
+    let lanes: u32 = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
     if lanes > 1 && spec.exactly_once {
         let hint = "it stores one cursor with its data, which is what makes its effect exactly once; leave `lanes` out";
         section.error("lanes", format!("broker type `{}` works with one lane only", spec.kind), Some(hint));
@@ -121,9 +125,10 @@ fn subscription(section: &Section<'_>, spec: &BrokerSpec) -> Option<Subscription
     let batch = section.section_or_empty("batch", batch);
     let retry = section.section_or_empty("retry", retry);
     let subscription = Subscription { start: start.unwrap_or(Start::Now), batch, retry, ..Subscription::new(name, filter?) };
-    Some(match lanes {
-        1 => subscription,
-        lanes => Subscription { lanes: LaneMode::Slices(lanes), concurrency: lanes as usize, ..subscription },
+    Some(if spec.exactly_once {
+        subscription
+    } else {
+        Subscription { lanes: LaneMode::Conversations, concurrency: lanes as usize, ..subscription }
     })
 }
 

@@ -30,7 +30,7 @@ pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides, 
     let journal = root.section_or_empty("journal", |section| journal(section, directory));
     let assistant = root.section_or_empty("assistant", trunkline_assistants::from_section);
     let session_expiration = root.duration("session_expiration_time", TimeUnit::Minutes);
-    let sources = sources::sources(root, directory, brokers);
+    let sources = sources::sources(root, directory, &journal.directory, brokers);
     Some(Plan {
         directory: directory.to_owned(),
         server,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{BrokerSpec, Brokers};
+use trunkline_brokers::{BrokerSpec, Brokers, ReadBy};
 use trunkline_config::Section;
 
 use super::SourcePlan;
@@ -10,10 +10,10 @@ use super::SourcePlan;
 /// The longest name, in characters; files and figures are called after it.
 const MOST_NAME_CHARS: usize = 64;
 
-pub(super) fn sources(root: &Section<'_>, directory: &Path, brokers: &Brokers) -> Vec<SourcePlan> {
+pub(super) fn sources(root: &Section<'_>, directory: &Path, journal: &Path, brokers: &Brokers) -> Vec<SourcePlan> {
     let mut plans: Vec<SourcePlan> = Vec::new();
     root.sections("sources", |section| {
-        let Some(plan) = source(section, directory, brokers) else { return };
+        let Some(plan) = source(section, directory, journal, brokers) else { return };
         if plans.iter().any(|other| other.name == plan.name) {
             let hint = "give each its own `name`; what was read already is remembered under it";
             section.error("name", format!("two sources are called `{}`", plan.name), Some(hint));
@@ -23,7 +23,7 @@ pub(super) fn sources(root: &Section<'_>, directory: &Path, brokers: &Brokers) -
     plans
 }
 
-fn source(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<SourcePlan> {
+fn source(section: &Section<'_>, directory: &Path, journal: &Path, brokers: &Brokers) -> Option<SourcePlan> {
     let (kind, name) = (section.required_string("type"), section.string("name"));
     let Some(spec) = kind.and_then(|kind| readable(section, "type", &kind, brokers)) else {
         section.entries();
@@ -35,7 +35,8 @@ fn source(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<
         let expected = "1 to 64 letters, digits, `-`, `_` and `.`, the first not a `.`";
         section.unexpected("name", expected, Some("a file is called after it"));
     }
-    let source = spec.source?(section, directory)?;
+    let position = journal.join("positions").join(&name);
+    let source = spec.source?(section, directory, ReadBy::Gateway { position: &position })?;
     Some(SourcePlan { name, kind: spec.kind, source })
 }
 

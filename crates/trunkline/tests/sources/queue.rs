@@ -92,6 +92,10 @@ impl Source for Queue {
         }
         Ok(Box::new(self.clone()))
     }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 #[async_trait]

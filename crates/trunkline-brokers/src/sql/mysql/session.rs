@@ -142,13 +142,11 @@ impl MySqlSession {
         Ok(())
     }
 
-    async fn try_replay(&mut self, events: &[Arc<Event>], key: &CursorKey) -> Result<Option<Refused>, Error> {
+    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Error> {
         self.connection.execute("START TRANSACTION").await?;
         let refused = self.insert_until_refused(events).await?;
         let inserted = refused.as_ref().map_or(events, |refused| events.get(..refused.index).unwrap_or_default());
-        for event in inserted {
-            // It stands there when the event was refused and none came after it; once it is in the table, a restart must not
-            // bring it again.
+        for (event, key) in inserted.iter().zip(passes.into_iter().cycle()) {
             self.move_cursor(key, Some(event.offset), event.offset + 1).await?;
         }
         self.connection.execute("COMMIT").await?;
@@ -197,8 +195,8 @@ impl Session for MySqlSession {
         self.try_append(events, key, from, to).await.map_err(|error| explain(&self.server, &error))
     }
 
-    async fn replay(&mut self, events: &[Arc<Event>], key: &CursorKey) -> Result<Option<Refused>, Failure> {
-        self.try_replay(events, key).await.map_err(|error| explain(&self.server, &error))
+    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Failure> {
+        self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 
     async fn rehearse(&mut self) -> Result<(), Failure> {

@@ -130,13 +130,11 @@ impl PostgresSession {
         Ok(None)
     }
 
-    async fn try_replay(&mut self, events: &[Arc<Event>], key: &CursorKey) -> Result<Option<Refused>, Error> {
+    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Error> {
         self.connection.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
         let refused = self.insert_until_refused(events).await?;
         let inserted = refused.as_ref().map_or(events, |refused| events.get(..refused.index).unwrap_or_default());
-        for event in inserted {
-            // It stands there when the event was refused and none came after it; once it is in the table, a restart must not
-            // bring it again.
+        for (event, key) in inserted.iter().zip(passes.into_iter().cycle()) {
             query(
                 "UPDATE trunkline_cursors SET next_offset = $3 + 1 WHERE journal = $1 AND subscription = $2 AND next_offset = $3",
             )
@@ -225,8 +223,8 @@ impl Session for PostgresSession {
         result.map_err(|error| explain(&self.server, &error))
     }
 
-    async fn replay(&mut self, events: &[Arc<Event>], key: &CursorKey) -> Result<Option<Refused>, Failure> {
-        self.try_replay(events, key).await.map_err(|error| explain(&self.server, &error))
+    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Failure> {
+        self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 
     async fn rehearse(&mut self) -> Result<(), Failure> {

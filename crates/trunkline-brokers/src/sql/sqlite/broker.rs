@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
+use super::super::TABLE;
 use super::database::{Database, Location};
 use crate::blocking::Blocking;
 use crate::job::{Job, Stored};
@@ -55,6 +56,10 @@ impl Broker for SqlBroker {
         // Closing moves what is in the write-ahead log into the database. A panic of the closure is not possible.
         let _ = self.state.call(|state| state.database = None).await;
     }
+
+    fn writes_without_ids_to(&self) -> Option<String> {
+        Some(self.location.table(TABLE))
+    }
 }
 
 /// What the calls work on.
@@ -72,7 +77,7 @@ impl State {
         if fresh.is_empty() {
             return Ok(Outcome::Delivered.all(job.events.len()));
         }
-        let Some(refused) = self.with_database(|database| database.store(fresh, &job.cursor, job.next))? else {
+        let Some(refused) = self.with_database(|database| database.store(fresh, &job.cursor, job.cursor_move()))? else {
             self.stored.advance(job, job.next);
             return Ok(Outcome::Delivered.all(job.events.len()));
         };

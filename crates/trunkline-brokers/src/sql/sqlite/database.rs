@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use trunkline_core::{CursorKey, Event, Offset};
 
 use super::schema;
+use crate::job::CursorMove;
 use crate::paths::{Identity, missing_directory};
 
 /// How long a call waits for another writer. Short, because the delivery tries again and meanwhile the call holds a thread.
@@ -33,6 +34,11 @@ impl fmt::Display for Location {
 }
 
 impl Location {
+    /// A table in it, for a person.
+    pub(in crate::sql) fn table(&self, name: &str) -> String {
+        format!("table {name} in the SQLite database `{self}`")
+    }
+
     /// What went wrong, for a person.
     pub(in crate::sql) fn explain(&self, error: &rusqlite::Error) -> String {
         match (error.sqlite_error_code(), self) {
@@ -54,6 +60,13 @@ pub(super) struct Refused {
     pub(super) index: usize,
     pub(super) offset: Offset,
     pub(super) reason: String,
+}
+
+impl Refused {
+    /// Those of `events` that came before it.
+    fn before<'e>(&self, events: &'e [Arc<Event>]) -> &'e [Arc<Event>] {
+        events.get(..self.index).unwrap_or_default()
+    }
 }
 
 /// An open database with both tables.
@@ -120,29 +133,31 @@ impl Database {
         Ok(next.map(i64::cast_unsigned))
     }
 
-    /// Inserts `events` up to the first that the table refuses, and moves the cursor to that one, or to `next` when there is
-    /// none, in one transaction. Without `next` they are a replay.
+    /// Inserts `events` up to the first that the table refuses, and moves the cursor in one transaction: no further than to the
+    /// one refused.
     pub(super) fn store(
         &mut self,
         events: &[Arc<Event>],
         cursor: &CursorKey,
-        next: Option<Offset>,
+        moves: CursorMove,
     ) -> rusqlite::Result<Option<Refused>> {
         // Immediate: a transaction that begins by reading and is overtaken cannot be upgraded by waiting.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let refused = insert(&transaction, events)?;
-        let (inserted, next) = match &refused {
-            Some(refused) => (events.get(..refused.index).unwrap_or_default(), next.and(Some(refused.offset))),
-            None => (events, next),
+        let (inserted, moves) = match (&refused, moves) {
+            (Some(refused), CursorMove::To(_)) => (refused.before(events), CursorMove::To(refused.offset)),
+            (Some(refused), moves) => (refused.before(events), moves),
+            (None, moves) => (events, moves),
         };
         if refused.is_some() && transaction.is_autocommit() {
             // A trigger or constraint rolled the whole transaction back; now without the row that made it do so.
             drop(transaction);
-            return Ok(self.store(inserted, cursor, next)?.or(refused));
+            return Ok(self.store(inserted, cursor, moves)?.or(refused));
         }
-        match next {
-            Some(next) => move_cursor(&transaction, cursor, next)?,
-            None => inserted.iter().try_for_each(|event| pass(&transaction, cursor, event.offset))?,
+        match moves {
+            CursorMove::To(next) => move_cursor(&transaction, cursor, next)?,
+            CursorMove::PastReplayed => inserted.iter().try_for_each(|event| pass(&transaction, cursor, event.offset))?,
+            CursorMove::Stays => {}
         }
         transaction.commit()?;
         Ok(refused)
@@ -174,8 +189,7 @@ fn move_cursor(transaction: &Transaction<'_>, cursor: &CursorKey, next: Offset) 
     Ok(())
 }
 
-/// Moves a cursor that stands at a replayed event past it. It stands there when the event was refused and none came after it;
-/// once it is in the table, a restart must not bring it again.
+/// Moves a cursor that stands at a replayed event past it.
 fn pass(transaction: &Transaction<'_>, cursor: &CursorKey, offset: Offset) -> rusqlite::Result<()> {
     let sql = "UPDATE trunkline_cursors SET next_offset = next_offset + 1 \
                WHERE journal = ?1 AND subscription = ?2 AND next_offset = ?3";

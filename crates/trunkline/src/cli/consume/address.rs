@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use trunkline_brokers::Brokers;
+use trunkline_brokers::{Brokers, ReadBy};
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::Source;
 
@@ -38,23 +38,18 @@ struct Addressed {
     schemes: &'static [&'static str],
     /// The option of the command line that says where in the broker, and the key that it is in the section.
     place: Option<(&'static str, &'static str)>,
-    /// What the section says unless told otherwise, so that nothing is taken away from a gateway that reads there too.
-    apart: Option<(&'static str, &'static str)>,
 }
 
-const GROUP: &str = "trunkline-consume";
-
 const KINDS: [Addressed; 5] = [
-    Addressed { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")), apart: None },
-    Addressed { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")), apart: Some(("group_id", GROUP)) },
-    Addressed { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")), apart: Some(("group", GROUP)) },
+    Addressed { kind: "pika", schemes: &["amqp", "amqps"], place: Some(("queue", "queues")) },
+    Addressed { kind: "kafka", schemes: &["kafka"], place: Some(("topic", "topic")) },
+    Addressed { kind: "redis", schemes: &["redis", "rediss"], place: Some(("key", "key")) },
     Addressed {
         kind: "sql",
         schemes: &["postgresql", "postgres", "mysql", "mariadb", "sqlite"],
         place: Some(("table", "table")),
-        apart: Some(("position", "none")),
     },
-    Addressed { kind: "file", schemes: &["file"], place: None, apart: None },
+    Addressed { kind: "file", schemes: &["file"], place: None },
 ];
 
 impl Place {
@@ -67,7 +62,7 @@ impl Place {
         let source = Document::parse("command line", &section, &|_| None, &diagnostics).and_then(|document| {
             document.read(UnknownKeys::Refuse, &diagnostics, |section| {
                 section.node("type");
-                build(section, Path::new(""))
+                build(section, Path::new(""), ReadBy::Person)
             })
         });
         for problem in diagnostics.sorted() {
@@ -89,7 +84,7 @@ impl Place {
         };
         // A driver, as in `postgresql+psycopg2`, is part of the scheme.
         let name = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let Some(Addressed { kind, place, apart, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
+        let Some(Addressed { kind, place, .. }) = KINDS.iter().find(|kind| kind.schemes.contains(&name.as_str())) else {
             let known: Vec<_> = KINDS.iter().flat_map(|kind| kind.schemes).map(|scheme| format!("{scheme}://")).collect();
             return Err(format!("`{scheme}://` is not known; known are {}, and the path of a file", known.join(", ")));
         };
@@ -108,9 +103,6 @@ impl Place {
                 None => return Err(format!("--{flag} says nothing to a file")),
             }
         }
-        // Who names a group wants to go on where it was, in a database too.
-        let is_chosen = |key: &str| self.options.iter().any(|(given, _)| given == key || given == "group");
-        entries.extend(apart.filter(|(key, _)| !is_chosen(key)));
         entries.extend(self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let mut seen = HashSet::new();
         if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(*key)) {
@@ -156,13 +148,13 @@ mod tests {
                 "kafka://a:9092,b:9093/",
                 Place { topic: some("t"), options: vec![("security_protocol".into(), "SSL".into())], ..Place::default() },
                 "kafka",
-                "\"type\": \"kafka\"\n\"url\": \"a:9092,b:9093\"\n\"topic\": \"t\"\n\"group_id\": \"trunkline-consume\"\n\"security_protocol\": \"SSL\"\n",
+                "\"type\": \"kafka\"\n\"url\": \"a:9092,b:9093\"\n\"topic\": \"t\"\n\"security_protocol\": \"SSL\"\n",
             ),
             (
                 "postgresql+psycopg2://h/d",
                 Place { table: some("events"), ..Place::default() },
                 "sql",
-                "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n\"position\": \"none\"\n",
+                "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n",
             ),
             (
                 "redis://h",

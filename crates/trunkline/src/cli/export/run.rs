@@ -145,6 +145,10 @@ impl Export<'_> {
                 match outcome {
                     Outcome::Delivered => self.confirmed(&event),
                     Outcome::Reject { reason } => self.rejected(&event, reason),
+                    Outcome::Behind { reason } => {
+                        failure.get_or_insert_with(|| (Arc::clone(&event), None, reason));
+                        left.push(event);
+                    }
                     Outcome::Retry { after, reason } => {
                         failure.get_or_insert_with(|| (Arc::clone(&event), after, reason));
                         left.push(event);
@@ -179,8 +183,9 @@ impl Export<'_> {
     async fn call(&self, events: &[Arc<Event>]) -> Vec<Outcome> {
         // Without `next` the events are a replay, and the cursor stays where it is.
         let export = Some(self.state.id.as_str().into());
-        let batch = Batch { events: events.to_vec(), cursor: self.cursor.clone(), next: None, export };
         let limit = self.subscription.retry.timeout;
+        let deadline = (Instant::now() + limit).into_std();
+        let batch = Batch { export, deadline, ..Batch::new(events.to_vec(), self.cursor.clone()) };
         let outcomes = timeout(limit, self.broker.publish(&batch)).await;
         let late = || Outcome::retry(format!("no answer within {} s", limit.as_secs_f32())).all(events.len());
         let mut outcomes = outcomes.unwrap_or_else(|_| late());
