@@ -1,6 +1,6 @@
 //! Which events a subscription wants.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use glob::Pattern;
 use trunkline_core::{Event, Kind};
 
 /// Which events a subscription wants: those of a kind, and of these all that no list excludes.
@@ -9,7 +9,7 @@ pub struct Filter {
     kinds: fn(Kind) -> bool,
     types: Vec<String>,
     excluded_types: Vec<String>,
-    conversations: Option<GlobSet>,
+    conversations: Vec<Pattern>,
     channels: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Filter {
     }
 
     fn kinds(kinds: fn(Kind) -> bool) -> Self {
-        Self { kinds, types: Vec::new(), excluded_types: Vec::new(), conversations: None, channels: Vec::new() }
+        Self { kinds, types: Vec::new(), excluded_types: Vec::new(), conversations: Vec::new(), channels: Vec::new() }
     }
 
     /// Only events of these types; an empty list means all.
@@ -50,20 +50,16 @@ impl Filter {
         Self { excluded_types, ..self }
     }
 
-    /// Only conversations that match one of these patterns (`*` any characters, `?` one, `[a-z]` one of a set, `{a,b}` one of
-    /// several); an empty list means all.
+    /// Only conversations that match one of these patterns (`*` any characters, `?` one, `[a-z]` one of a set, `[!a-z]` one that is
+    /// not in it); an empty list means all.
     pub fn with_conversations(self, patterns: &[String]) -> Result<Self, FilterError> {
-        if patterns.is_empty() {
-            return Ok(Self { conversations: None, ..self });
-        }
-        let error =
-            |pattern: &str, error: &globset::Error| FilterError { pattern: pattern.to_owned(), reason: error.kind().to_string() };
-        let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
-            set.add(GlobBuilder::new(pattern).build().map_err(|cause| error(pattern, &cause))?);
-        }
-        let set = set.build().map_err(|cause| error(&patterns.join(", "), &cause))?;
-        Ok(Self { conversations: Some(set), ..self })
+        let pattern = |text: &String| {
+            Pattern::new(text).map_err(|error| FilterError {
+                pattern: text.clone(),
+                reason: format!("{} at character {}", error.msg, error.pos + 1),
+            })
+        };
+        Ok(Self { conversations: patterns.iter().map(pattern).collect::<Result<_, _>>()?, ..self })
     }
 
     /// Only events of conversations that go through these channels; an empty list means all.
@@ -78,7 +74,7 @@ impl Filter {
         (self.kinds)(event.kind)
             && (self.types.is_empty() || is_in(&self.types, &event.event_type))
             && !is_in(&self.excluded_types, &event.event_type)
-            && self.conversations.as_ref().is_none_or(|set| set.is_match(event.conversation.as_str()))
+            && (self.conversations.is_empty() || self.conversations.iter().any(|pattern| pattern.matches(&event.conversation)))
             && (self.channels.is_empty() || event.channel.as_ref().is_some_and(|channel| is_in(&self.channels, channel)))
     }
 }
@@ -118,6 +114,23 @@ mod tests {
         assert!(!accepts(Filter::published().with_conversations(&words(&["shop"])).unwrap()));
         assert!(accepts(Filter::published().with_channels(words(&["rest"]))));
         assert!(!accepts(Filter::published().with_channels(words(&["socketio"]))));
-        assert_eq!(Filter::published().with_conversations(&words(&["[a"])).unwrap_err().pattern, "[a");
+    }
+
+    #[test]
+    fn patterns_are_of_characters_and_not_of_bytes() {
+        let matches = |pattern: &str, conversation: &str| {
+            let filter = Filter::published().with_conversations(&[pattern.to_owned()]).unwrap();
+            filter.accepts(&event(conversation, "user", None, Kind::Event))
+        };
+        for (pattern, conversation) in
+            [("us?r", "usér"), ("[é]x", "éx"), ("[а-я]*", "жук/1"), ("*", ""), ("a*c", "a\nb/c"), ("[!a]", "😀"), ("[*]", "*")]
+        {
+            assert!(matches(pattern, conversation), "{pattern} {conversation}");
+        }
+        for (pattern, conversation) in [("us?r", "usr"), ("User", "user"), ("[!a]", "a"), ("a", "ab"), ("{a,b}", "a")] {
+            assert!(!matches(pattern, conversation), "{pattern} {conversation}");
+        }
+        let error = Filter::published().with_conversations(&["a".to_owned(), "[a".to_owned()]).unwrap_err();
+        assert_eq!((error.pattern.as_str(), error.reason.as_str()), ("[a", "invalid range pattern at character 1"));
     }
 }
