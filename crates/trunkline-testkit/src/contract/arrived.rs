@@ -12,7 +12,7 @@ use super::Subject;
 pub struct Arrived {
     /// Its body.
     pub body: Vec<u8>,
-    /// The event's id, where the adapter sends it.
+    /// The event's id. An adapter that is at least once always sends it: without, nobody could tell a repetition.
     pub id: Option<String>,
 }
 
@@ -40,6 +40,7 @@ pub(super) async fn copies(subject: &dyn Subject, events: &[Arc<Event>]) -> usiz
         let Some(event) = by_body.get(&message.body[..]) else {
             panic!("message {place} of {} is none of the {} events: {}", arrived.len(), events.len(), message.start());
         };
+        assert!(message.id.is_some() || subject.is_exactly_once(), "message {place} has no id: {}", message.start());
         if let Some(id) = &message.id {
             assert_eq!(*id, event.id.to_string(), "the id of message {place}: {}", message.start());
         }

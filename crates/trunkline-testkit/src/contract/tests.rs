@@ -13,11 +13,16 @@ enum Flaw {
     Swaps,
     Alters,
     NamesAnother,
+    NamesNone,
     /// Says `Delivered` of what it has yet to store.
     Anticipates,
     ForgetsItsCursor,
     /// Goes on behind an event that it rejected.
     GoesOn,
+    /// Stores its cursor past an event that it rejected.
+    PassesRejected,
+    /// Takes an export for a replay.
+    MovesForExports,
     TellsSecrets,
 }
 
@@ -73,8 +78,12 @@ impl Client {
         if self.flaw == Flaw::Alters && event.offset == 11 {
             body.push(b' ');
         }
-        let id = if self.flaw == Flaw::NamesAnother { "another".to_owned() } else { event.id.to_string() };
-        Arrived { body, id: Some(id) }
+        let id = match self.flaw {
+            Flaw::NamesAnother => Some("another".to_owned()),
+            Flaw::NamesNone => None,
+            _ => Some(event.id.to_string()),
+        };
+        Arrived { body, id }
     }
 
     fn store(&self, stored: &mut Stored, event: &Event) {
@@ -106,12 +115,18 @@ impl Broker for Client {
                 outcomes.push(Outcome::retry("an event before it was refused"));
             } else if is_refused {
                 outcomes.push(Outcome::Reject { reason: "poison".to_owned() });
+                if self.flaw == Flaw::PassesRejected {
+                    stored.cursor = Some(event.offset + 1);
+                }
             } else {
                 let is_known = batch.next.is_some() && stored.cursor.is_some_and(|cursor| event.offset < cursor);
                 if !is_known {
                     self.store(&mut stored, event);
                 }
                 outcomes.push(Outcome::Delivered);
+                if self.flaw == Flaw::MovesForExports && batch.export.is_some() && stored.cursor == Some(event.offset) {
+                    stored.cursor = Some(event.offset + 1);
+                }
                 if self.is_exactly_once && batch.next.is_some() && self.flaw != Flaw::ForgetsItsCursor {
                     stored.cursor = Some(event.offset + 1).max(stored.cursor);
                 }
@@ -181,6 +196,7 @@ async fn each_flaw_is_found() {
         (Flaw::Swaps, "arrived before"),
         (Flaw::Alters, "is none of the"),
         (Flaw::NamesAnother, "the id of message 0"),
+        (Flaw::NamesNone, "message 0 has no id"),
     ] {
         let said = complaint(async move {
             real_events_arrive_in_order_and_byte_for_byte(&Memory::new(flaw, false)).await;
@@ -193,6 +209,10 @@ async fn each_flaw_is_found() {
     assert!(said.await.contains("the cursor stands at 0"));
     let said = complaint(async { poison(&Memory::new(Flaw::GoesOn, true), "poison").await });
     assert!(said.await.contains("was published past one that was not"));
+    let said = complaint(async { poison(&Memory::new(Flaw::PassesRejected, true), "poison").await });
+    assert!(said.await.contains("the cursor is past the event"));
+    let said = complaint(async { an_export_moves_no_cursor(&Memory::new(Flaw::MovesForExports, true)).await });
+    assert!(said.await.contains("left == right"));
     let said = complaint(async {
         let memory = Memory::new(Flaw::TellsSecrets, false);
         memory.set_down(true);
