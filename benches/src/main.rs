@@ -1,7 +1,8 @@
 //! Measures a running Trunkline from outside and prints what it found.
 //!
-//! Nearly everything here goes through the program's own door: processes, HTTP and `/proc`; only [`journal`] uses its crates. A speed is quoted as a ratio against an
-//! anchor that runs in turn with it; see `README.md` beside this crate for how to read the tables.
+//! Nearly everything here goes through the program's own door: processes, HTTP and `/proc`; only [`journal`] and [`brokers`] use its
+//! crates, with the allocator and the kind of runtime that the program has. A speed is quoted as a ratio against an anchor that runs
+//! in turn with it; see `README.md` beside this crate for how to read the tables.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tables on stdout and progress on stderr are the job here")]
 
@@ -127,6 +128,10 @@ pub(crate) struct Bench {
     pub(crate) rasa: Option<PathBuf>,
 }
 
+/// What the program has, so that both sides of a comparison have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
@@ -142,12 +147,11 @@ fn main() -> anyhow::Result<()> {
         Some(Role::ConstantServer { .. }) => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(constant::serve())
         }
-        // The load shares the cores with the server, so it gets one thread and no work stealing.
-        None => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(harness(arguments)),
+        None => harness(arguments),
     }
 }
 
-async fn harness(arguments: Arguments) -> anyhow::Result<()> {
+fn harness(arguments: Arguments) -> anyhow::Result<()> {
     let bench = Bench {
         binary: server::locate(arguments.binary)?,
         dir: arguments.dir,
@@ -161,14 +165,12 @@ async fn harness(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&bench.dir).with_context(|| format!("failed to create {}", bench.dir.display()))?;
     let mut report = Report::new(Machine::look(&bench)?, &bench);
 
-    // An interrupted run must not leave servers and gigabytes of journal behind: leaving the block drops, and so ends, both.
-    tokio::select! {
-        () = measure(&bench, &arguments.groups, &mut report) => {}
-        result = interrupted() => {
-            result?;
-            bail!("interrupted");
-        }
-    }
+    let groups = Group::value_variants().iter().copied();
+    let groups = groups.filter(|group| arguments.groups.is_empty() || arguments.groups.contains(group));
+    let (inside, outside): (Vec<_>, Vec<_>) = groups.partition(|group| group.is_in_this_process());
+    // The load shares the cores with the server, so it gets one thread and no work stealing.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&bench, &outside, &mut report))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(&bench, &inside, &mut report))?;
 
     print!("{report}");
     report.save(&arguments.json)?;
@@ -187,11 +189,19 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-async fn measure(bench: &Bench, groups: &[Group], report: &mut Report) {
-    for group in Group::value_variants() {
-        if !groups.is_empty() && !groups.contains(group) {
-            continue;
+/// Measures some groups. An interrupted run must not leave servers and gigabytes of journal behind: leaving drops, and so ends, both.
+async fn measure(bench: &Bench, groups: &[Group], report: &mut Report) -> anyhow::Result<()> {
+    tokio::select! {
+        () = each(bench, groups, report) => Ok(()),
+        result = interrupted() => {
+            result?;
+            bail!("interrupted");
         }
+    }
+}
+
+async fn each(bench: &Bench, groups: &[Group], report: &mut Report) {
+    for group in groups {
         match group {
             Group::Ingest => ingest::measure(bench, report).await,
             Group::Rest => rest::measure(bench, report).await,
@@ -201,6 +211,13 @@ async fn measure(bench: &Bench, groups: &[Group], report: &mut Report) {
             Group::Start => footprint::start(bench, report).await,
             Group::Brokers => brokers::measure(bench, report).await,
         }
+    }
+}
+
+impl Group {
+    /// Whether journal and delivery run inside the harness, and not in a process of their own.
+    fn is_in_this_process(self) -> bool {
+        matches!(self, Self::Append | Self::Replay | Self::Brokers)
     }
 }
 

@@ -21,7 +21,7 @@ use trunkline_core::{
     json::{self, Layout},
 };
 
-use super::{BATCH, CONVERSATIONS, Place};
+use super::{BATCH, CONVERSATIONS, Place, TURN};
 use crate::{ingest, request::user_event};
 
 /// Sends one batch and waits until it is certain.
@@ -34,7 +34,7 @@ const PASSWORD: &str = "a secret/50%";
 
 /// How many events a second one batch after another makes.
 pub(super) async fn rate(connect: Connect, place: &Place, duration: Duration) -> anyhow::Result<f64> {
-    let batch = (0..BATCH).map(|number| event(number, CONVERSATIONS)).collect::<Result<Vec<_>, _>>()?;
+    let batch = (0..BATCH).map(|number| event(number / TURN % CONVERSATIONS)).collect::<Result<Vec<_>, _>>()?;
     let mut send = connect(place.clone()).await.context("the bare client failed to connect")?;
     send(batch.clone()).await?;
     let (began, mut batches) = (Instant::now(), 0_u32);
@@ -45,11 +45,11 @@ pub(super) async fn rate(connect: Connect, place: &Place, duration: Duration) ->
     Ok(f64::from(batches) * BATCH as f64 / began.elapsed().as_secs_f64())
 }
 
-/// An event of the usual size, in one of so many conversations.
-pub(super) fn event(number: usize, conversations: usize) -> anyhow::Result<NewEvent> {
+/// An event of the usual size, in the conversation of this number.
+pub(super) fn event(conversation: usize) -> anyhow::Result<NewEvent> {
     let document =
         json::lay_out(user_event(ingest::USUAL_SIZE).as_ref(), Layout::Dumps).context("the event of the benchmark is JSON")?;
-    Ok(NewEvent::from_document(&document, Some(&format!("s{:07}", number % conversations)), 1.0)?)
+    Ok(NewEvent::from_document(&document, Some(&format!("s{conversation:07}")), 1.0)?)
 }
 
 pub(super) fn rabbitmq(place: Place) -> Pin<Box<dyn Future<Output = anyhow::Result<Send>>>> {
@@ -85,19 +85,26 @@ pub(super) fn rabbitmq(place: Place) -> Pin<Box<dyn Future<Output = anyhow::Resu
 
 #[cfg(feature = "kafka")]
 pub(super) fn kafka(place: Place) -> Pin<Box<dyn Future<Output = anyhow::Result<Send>>>> {
+    use rdkafka::message::{Header, OwnedHeaders};
     use rdkafka::producer::{FutureProducer, FutureRecord};
 
     Box::pin(async move {
         let producer: FutureProducer = rdkafka::ClientConfig::new()
             .set("bootstrap.servers", format!("127.0.0.1:{}", place.port))
             .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
             .create()?;
         let send: Send = Box::new(move |batch| {
             let (producer, topic) = (producer.clone(), place.name.clone());
             Box::pin(async move {
                 let mut confirms = Vec::with_capacity(batch.len());
                 for event in &batch {
+                    let header = |key, value| Header { key, value: Some(value) };
+                    let headers = OwnedHeaders::new()
+                        .insert(header("RASA_ENVIRONMENT", "RASA_ENVIRONMENT_NOT_SET"))
+                        .insert(header("trunkline-event-id", "01890a5d-ac96-774b-bcce-b302099a8057"));
                     let record = FutureRecord::to(&topic).key(event.conversation.as_bytes()).payload(event.body.as_ref());
+                    let record = record.headers(headers);
                     confirms.push(producer.send_result(record).map_err(|(error, _)| error)?);
                 }
                 for confirm in try_join_all(confirms).await? {

@@ -22,6 +22,8 @@ use crate::{
 const BATCH: usize = 512;
 /// Conversations that events go round.
 const CONVERSATIONS: usize = 1_000;
+/// Events of a conversation that come one after the other: those of a turn.
+const TURN: usize = 9;
 
 /// Something to publish to.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +104,12 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) {
 
 impl Receiver {
     async fn measure(&self, bench: &Bench, journals: &ours::Journals, report: &mut Report) -> anyhow::Result<()> {
-        let (mut ours, mut bare, mut unordered, mut rasa) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut bare, mut alone, mut unordered, mut rasa) = Default::default();
         for _ in 0..bench.rounds {
             let home = fresh(&bench.dir)?;
             bare.push(bare::rate(self.bare, &self.place(&home).await?, bench.duration).await?);
             ours.push(ours::rate(self, &self.place(&home).await?, &journals.thousand, bench.duration).await?);
+            alone.push(ours::alone(self, &self.place(&home).await?, &journals.thousand, bench.duration).await?);
             unordered.push(ours::rate(self, &self.place(&home).await?, &journals.each_its_own, bench.duration).await?);
             if let (Some(python), Some(kind)) = (&bench.rasa, self.rasa) {
                 rasa.push(rasa::rate(python, kind, &self.place(&home).await?, bench.duration).await?);
@@ -122,6 +125,7 @@ impl Receiver {
             }
         };
         enter("ours against the bare client", "ratio", ratios(&ours, &bare), Some(self.aim));
+        enter("our adapter alone against the bare client", "ratio", ratios(&alone, &bare), None);
         enter("1,000 conversations against one for each event", "ratio", ratios(&ours, &unordered), Some(0.8));
         enter("ours against Rasa's", "ratio", ratios(&ours, &rasa), Some(20.0));
         enter("ours", "events/s", ours, None);
