@@ -104,7 +104,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) {
 
 impl Receiver {
     async fn measure(&self, bench: &Bench, journals: &ours::Journals, report: &mut Report) -> anyhow::Result<()> {
-        let (mut ours, mut bare, mut alone, mut unordered, mut rasa) = Default::default();
+        let [mut ours, mut bare, mut alone, mut unordered, mut rasa] = [const { Vec::new() }; 5];
         for _ in 0..bench.rounds {
             let home = fresh(&bench.dir)?;
             bare.push(bare::rate(self.bare, &self.place(&home).await?, bench.duration).await?);
