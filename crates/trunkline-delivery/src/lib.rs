@@ -20,6 +20,7 @@
 mod attempt;
 mod backoff;
 mod breaker;
+mod delivery;
 mod dispatcher;
 mod filter;
 mod lanes;
@@ -29,7 +30,7 @@ mod receiver;
 mod subscription;
 
 pub use backoff::Backoff;
-pub use dispatcher::{Delivery, Report, Shutdown, start};
+pub use delivery::{Delivery, Report, Shutdown, start};
 pub use filter::{Filter, FilterError};
 pub use metrics::Metrics;
 pub use receiver::Receiver;
