@@ -70,7 +70,8 @@ impl Reach {
     pub fn of(address: IpAddr) -> Self {
         let address = canonical(address);
         let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
-        if is_in(&LINK_LOCAL) {
+        let leads_to_the_link = || behind_own_nat64(address).is_some_and(|inner| Self::of(inner) == Self::LinkLocal);
+        if is_in(&LINK_LOCAL) || leads_to_the_link() {
             Self::LinkLocal
         } else if is_in(&NO_HOST) {
             Self::NoHost
@@ -93,13 +94,16 @@ impl fmt::Display for Reach {
     }
 }
 
-const LINK_LOCAL: [Network; 6] = [
+const LINK_LOCAL: [Network; 9] = [
     Network::v4([169, 254, 0, 0], 16),
     Network::v6([0xfe80, 0], 10),
-    // The metadata services of clouds that lie elsewhere: Alibaba, Azure, Amazon over IPv6.
+    // The metadata services of clouds that lie elsewhere: Alibaba, Azure, Oracle; over IPv6 Amazon, Google, Scaleway.
     Network::v4([100, 100, 100, 200], 32),
     Network::v4([168, 63, 129, 16], 32),
-    Network { address: IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), prefix: 128 },
+    Network::v4([192, 0, 0, 192], 32),
+    Network::v6([0xfd00, 0xec2], 32),
+    Network { address: IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), prefix: 128 },
+    Network { address: IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)), prefix: 128 },
     // The old site-local block, of which nobody knows what it leads to today.
     Network::v6([0xfec0, 0], 10),
 ];
@@ -132,21 +136,31 @@ const PRIVATE: [Network; 15] = [
     Network { address: IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0)), prefix: 48 },
 ];
 
-/// The IPv4 address that an IPv6 address stands for (mapped, compatible, NAT64, 6to4); every other address as it is.
+/// The IPv4 address that an IPv6 address stands for (mapped, translated, compatible, NAT64, 6to4); every other address as it is.
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let segments = v6.segments();
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
-    match segments {
+    match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            embedded(high, low)
-        }
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => embedded(high, low),
         _ => address,
     }
+}
+
+/// What an address of the block that is set aside for the NAT64 of a network probably leads to there.
+fn behind_own_nat64(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(v6) = address else { return None };
+    match v6.segments() {
+        [0x64, 0xff9b, 1, .., high, low] => Some(embedded(high, low)),
+        _ => None,
+    }
+}
+
+fn embedded(high: u16, low: u16) -> IpAddr {
+    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
 /// Addresses that begin with the same bits, as `10.0.0.0/8` or `fd00::/8`; a single address when no length is given.
@@ -186,19 +200,37 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let wrong = || NetworkError(text.to_owned());
+        let wrong = || NetworkError::Malformed(text.to_owned());
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(most), str::parse).ok().filter(|prefix| *prefix <= most).ok_or_else(wrong)?;
-        Ok(Self { address, prefix })
+        // Addresses are compared as what they stand for, so a network of those that stand for IPv4 would contain none.
+        match (address, canonical(address)) {
+            (IpAddr::V6(_), inner @ IpAddr::V4(_)) => match prefix {
+                128 => Ok(Self::single(inner)),
+                96..128 if is_mapped(address) => Ok(Self { address: inner, prefix: prefix - 96 }),
+                _ => Err(NetworkError::Embedded(text.to_owned())),
+            },
+            _ => Ok(Self { address, prefix }),
+        }
     }
+}
+
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
 /// A text that is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no network; write it as `10.0.0.0/8`, `fd00::/8` or `192.168.1.7`")]
-pub struct NetworkError(String);
+pub enum NetworkError {
+    /// It is not an address, or not one with a length.
+    #[error("`{0}` is no network; write it as `10.0.0.0/8`, `fd00::/8` or `192.168.1.7`")]
+    Malformed(String),
+    /// Its addresses count as the IPv4 addresses that they stand for.
+    #[error("the addresses of `{0}` stand for IPv4 addresses; write those, as `10.0.0.0/8`")]
+    Embedded(String),
+}
 
 /// A request that was not sent, because of the address it would have gone to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -240,7 +272,12 @@ mod tests {
             ("::ffff:127.0.0.1 ::ffff:10.0.0.1 ::7f00:2 64:ff9b::a00:1 2002:a00:1::1 2002:7f00:1::", Reach::Private),
             ("169.254.0.0 169.254.169.254 169.254.255.255 fe80::1 febf::1 fec0::1", Reach::LinkLocal),
             ("::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::1", Reach::LinkLocal),
-            ("100.100.100.200 168.63.129.16 fd00:ec2::254", Reach::LinkLocal),
+            ("100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::254 fd00:ec2::23 fd00:ec2:1::1", Reach::LinkLocal),
+            ("fd20:ce::254 fd00:42::42 ::ffff:192.0.0.192 ::ffff:0:169.254.169.254 64:ff9b::c000:c0", Reach::LinkLocal),
+            ("::169.254.169.254 64:ff9b:1::a9fe:a9fe 64:ff9b:1:2:3:4:6464:64c8", Reach::LinkLocal),
+            ("192.0.0.191 192.0.0.193 fd00:ec1::254 fd00:ec3::254 fd20:ce::253 fd00:42::43 64:ff9b:1::808:808", Reach::Private),
+            ("::ffff:0:10.0.0.1 ::ffff:0:127.0.0.1", Reach::Private),
+            ("::ffff:0:8.8.8.8", Reach::Public),
             ("0.0.0.0 0.1.2.3 :: 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 ff02::1 ::ffff:0.0.0.0", Reach::NoHost),
         ] {
             for address in addresses.split_whitespace() {
@@ -261,7 +298,26 @@ mod tests {
     #[test]
     fn what_is_no_network_is_refused() {
         for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "10.0.0.0/-1", "host/8"] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
+            assert_eq!(text.parse::<Network>(), Err(NetworkError::Malformed(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_network_in_the_form_of_ipv6_is_that_of_the_addresses_it_stands_for_or_refused() {
+        for (text, expected) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("64:ff9b::a00:1", "10.0.0.1/32"),
+            ("2002:a00:1::/128", "10.0.0.1/32"),
+        ] {
+            assert_eq!(text.parse::<Network>(), expected.parse::<Network>(), "{text}");
+        }
+        let allow = Allow::public().with("::ffff:10.0.0.0/104".parse().unwrap());
+        assert!(allow.permits("10.9.9.9".parse().unwrap()) && allow.permits("::ffff:10.9.9.9".parse().unwrap()));
+        for text in ["::ffff:0:0/95", "64:ff9b::/96", "::ffff:0:10.0.0.0/104", "2002::/16", "2002:a00:1::/48", "::10.0.0.0/104"] {
+            assert_eq!(text.parse::<Network>(), Err(NetworkError::Embedded(text.to_owned())));
+        }
+        assert!("::/0".parse::<Network>().is_ok() && "64:ff9b:1::/48".parse::<Network>().is_ok());
     }
 }
