@@ -5,15 +5,6 @@ use reqwest::{Response, StatusCode};
 
 use crate::HeaderMap;
 
-/// What stands in place of a secret.
-const REDACTED: &str = "[redacted]";
-
-/// Shorter secrets are not looked for: they would be found everywhere.
-const SHORTEST_SECRET: usize = 4;
-
-/// How much of a body an excerpt shows.
-const EXCERPT_CHARS: usize = 200;
-
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -51,29 +42,5 @@ impl Answer {
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// The first 200 characters of what somebody sent, in quotes, without the `secrets` of ours that may be echoed in it.
-pub fn excerpt<'s>(body: &[u8], secrets: impl IntoIterator<Item = &'s str>) -> String {
-    let mut text = String::from_utf8_lossy(body).into_owned();
-    for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
-        text = text.replace(secret, REDACTED);
-    }
-    let mut chars = text.chars();
-    let head: String = chars.by_ref().take(EXCERPT_CHARS).collect();
-    let more = if chars.next().is_some() { "…" } else { "" };
-    format!("{head:?}{more}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_excerpt_is_short_and_without_secrets() {
-        assert_eq!(excerpt(b"no /a?token=hunter2 abc\n\xff", ["hunter2", "abc"]), "\"no /a?token=[redacted] abc\\n\u{fffd}\"");
-        assert_eq!(excerpt("é".repeat(201).as_bytes(), []), format!("\"{}\"…", "é".repeat(200)));
-        assert_eq!(excerpt("é".repeat(200).as_bytes(), []), format!("\"{}\"", "é".repeat(200)));
     }
 }

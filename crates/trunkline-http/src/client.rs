@@ -10,6 +10,7 @@ use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 
+use crate::failure::root;
 use crate::resolver::{Guarded, System};
 use crate::{Allow, Answer, Failure, HeaderMap, Refused, Tls};
 
@@ -45,16 +46,16 @@ pub struct Request<'r> {
 }
 
 impl Client {
-    /// A client that connects to what `allow` permits.
+    /// A client that connects to what `allow` permits. Without `tls` it is for `http` alone, and trusts nobody.
     ///
     /// Reads the files of `tls`, or the certificates of the system, and so belongs on a thread that may block. The error
-    /// says what is wrong with the files.
-    pub fn new(allow: Allow, tls: &Tls) -> Result<Self, String> {
+    /// says what is wrong with them.
+    pub fn new(allow: Allow, tls: Option<&Tls>) -> Result<Self, String> {
         Self::with_resolver(allow, tls, Arc::new(System))
     }
 
     /// The same, with names looked up by `resolver`. What it finds is checked all the same.
-    pub fn with_resolver(allow: Allow, tls: &Tls, resolver: Arc<dyn Resolve>) -> Result<Self, String> {
+    pub fn with_resolver(allow: Allow, tls: Option<&Tls>, resolver: Arc<dyn Resolve>) -> Result<Self, String> {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -64,7 +65,12 @@ impl Client {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tcp_nodelay(true)
             .dns_resolver(Arc::new(Guarded { inner: resolver, allow: allow.clone() }));
-        let http = tls.apply(builder)?.build().map_err(|error| format!("TLS cannot be set up: {error}"))?;
+        let builder = match tls {
+            Some(tls) => tls.apply(builder)?,
+            // The certificates of the system may not even be there.
+            None => builder.tls_certs_only([]),
+        };
+        let http = builder.build().map_err(|error| format!("TLS cannot be set up: {}", root(&error)))?;
         Ok(Self { http, allow })
     }
 

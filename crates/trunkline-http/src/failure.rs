@@ -25,10 +25,7 @@ pub enum Failure {
 impl Failure {
     /// What `error` means for a request that could take `limit`.
     pub(crate) fn new(error: &reqwest::Error, limit: Duration) -> Self {
-        let mut cause: &(dyn Error + 'static) = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
+        let cause = root(error);
         if let Some(refused) = cause.downcast_ref::<Refused>() {
             return Self::Refused(refused.clone());
         }
@@ -41,6 +38,15 @@ impl Failure {
             Self::Broken(explain(&cause, false))
         }
     }
+}
+
+/// What is at the bottom of an error: the libraries' own words are of the kind of "builder error".
+pub(crate) fn root(error: &reqwest::Error) -> &(dyn Error + 'static) {
+    let mut cause: &(dyn Error + 'static) = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
 }
 
 /// The words of the libraries, and what to do where they do not say it. These are for people only: no decision hangs on them.

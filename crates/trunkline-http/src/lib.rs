@@ -12,15 +12,17 @@ mod client;
 mod failure;
 mod resolver;
 mod retry_after;
+mod secrets;
 pub mod sign;
 mod tls;
 
 pub use allow::{Allow, Network, NetworkError, Reach, Refused};
-pub use answer::{Answer, excerpt};
+pub use answer::Answer;
 pub use client::{CONNECT_TIMEOUT, Client, Request};
 pub use failure::Failure;
 pub use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry_after::{MOST_WAIT, retry_after};
+pub use secrets::{Secrets, take_user};
 pub use tls::Tls;

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tracing::warn;
-use trunkline_config::Secret;
 use trunkline_core::Outcome;
-use trunkline_http::{Answer, Failure, StatusCode, excerpt, retry_after};
+use trunkline_http::{Answer, Failure, Secrets, StatusCode, retry_after};
 
 /// What a request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +36,12 @@ impl Verdict {
 pub(super) struct Judge {
     /// Who answers, for a person; without secrets.
     receiver: String,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     gone_was_told: AtomicBool,
 }
 
 impl Judge {
-    pub(super) fn new(receiver: String, secrets: Vec<Secret>) -> Self {
+    pub(super) fn new(receiver: String, secrets: Secrets) -> Self {
         Self { receiver, secrets, gone_was_told: AtomicBool::new(false) }
     }
 
@@ -81,7 +80,7 @@ impl Judge {
         let status = answer.status;
         let said = match answer.body.as_ref() {
             [] => String::new(),
-            body => format!(", saying {}", self.excerpt(body)),
+            body => format!(", saying {}", self.secrets.excerpt(body)),
         };
         let hint = match status {
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "; it does not accept this event",
@@ -97,13 +96,9 @@ impl Judge {
         let place = answer.header("location").filter(|_| status.is_redirection());
         let redirect = place.map_or_else(String::new, |place| {
             // A query may repeat what is secret in ours.
-            let place = self.excerpt(place.split(['?', '#']).next().unwrap_or_default().as_bytes());
+            let place = self.secrets.excerpt(place.split(['?', '#']).next().unwrap_or_default().as_bytes());
             format!(", pointing to {place}; redirects are not followed: if it is right, write that address as `url`")
         });
         format!("it answered {status}{redirect}{said}{hint}")
-    }
-
-    fn excerpt(&self, text: &[u8]) -> String {
-        excerpt(text, self.secrets.iter().map(Secret::expose))
     }
 }

@@ -53,10 +53,11 @@ impl WebhookBroker {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let (allow, tls, resolver) = (allow(&self.plan), self.plan.tls.clone(), self.resolver.clone());
+        let (allow, resolver) = (allow(&self.plan), self.resolver.clone());
+        let tls = (self.plan.url.scheme() == "https").then(|| self.plan.tls.clone());
         let make = move || match resolver {
-            None => Client::new(allow, &tls),
-            Some(resolver) => Client::with_resolver(allow, &tls, resolver),
+            None => Client::new(allow, tls.as_ref()),
+            Some(resolver) => Client::with_resolver(allow, tls.as_ref(), resolver),
         };
         let result = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
         let built = result.map_err(|why| self.judge.says(why))?;

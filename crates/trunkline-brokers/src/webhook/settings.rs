@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use trunkline_config::{Secret, Section, TimeUnit, UnknownKeys};
+use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::{Broker, EXPORT_HEADER};
 use trunkline_http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use trunkline_http::sign::{self, Key};
-use trunkline_http::{HeaderMap, Tls, Url};
+use trunkline_http::{HeaderMap, Secrets, Tls, Url, take_user};
 
 use super::{Content, EVENT_IDS_HEADER, Signature, WebhookBroker};
 
@@ -48,7 +46,7 @@ pub struct Plan {
     /// Of one request.
     pub(super) timeout: Duration,
     /// What must not be shown although the receiver may echo it.
-    pub(super) secrets: Vec<Secret>,
+    pub(super) secrets: Secrets,
 }
 
 /// Builds the broker from its section; relative paths of certificates start at `directory`. A key that is unknown is an error.
@@ -60,7 +58,7 @@ impl Plan {
     /// Reads the section. Every problem is reported through it; `None` when there is no plan.
     pub fn from_section(section: &Section<'_>, directory: &Path) -> Option<Self> {
         section.unknown_keys(UnknownKeys::Refuse);
-        let mut secrets = Vec::new();
+        let mut secrets = Secrets::default();
         let content = section.enumeration("content", &[("single", Content::Single), ("batch", Content::Batch)]);
         let content = content.unwrap_or(Content::Single);
         let concurrency = section.integer("concurrency", 1..=64_i64);
@@ -72,7 +70,6 @@ impl Plan {
             section.unexpected("timeout", "a duration of more than nothing and at most 5 minutes", None);
         }
         let mut headers = headers(section, &mut secrets);
-        let basic_auth = basic_auth(section);
         let token_name = section.string("token_name");
         let token = section.secret("token");
         if token_name.is_some() && token.is_none() {
@@ -82,47 +79,31 @@ impl Plan {
         let signature = signature(section, &mut secrets);
         let mut url = url(section)?;
 
-        let names_user = !url.username().is_empty() || url.password().is_some();
-        if names_user && basic_auth.is_some() {
-            section.error("basic_auth", "`url` names a user as well", Some("keep one of the two"));
-        }
-        if (names_user || basic_auth.is_some()) && headers.contains_key(AUTHORIZATION) {
-            let message = "the header `Authorization` is given beside a user and password";
-            section.error("headers", message, Some("keep one of the two"));
+        if let Some((username, password)) = user(section, &mut url) {
+            if headers.contains_key(AUTHORIZATION) {
+                let message = "the header `Authorization` is given beside a user and password";
+                section.error("headers", message, Some("keep one of the two"));
+            }
+            headers.insert(AUTHORIZATION, secrets.basic_auth(&username, &password));
         }
         if url.scheme() == "http" {
             for key in ["cafile", "certfile", "keyfile"].into_iter().filter(|key| section.has(key)) {
                 section.warning(key, format!("`{key}` has no effect without https"), None);
             }
         }
-        if let Some((username, password)) = basic_auth {
-            let encoded = STANDARD.encode(format!("{username}:{}", password.expose()));
-            if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {encoded}")) {
-                value.set_sensitive(true);
-                headers.insert(AUTHORIZATION, value);
-            }
-            secrets.extend([password, Secret::new(encoded)]);
-        }
         if let Some(token) = token {
             url.query_pairs_mut().append_pair(token_name.as_deref().unwrap_or("token"), token.expose());
-            secrets.push(token);
+            secrets.add(token.expose());
         }
-        // A receiver echoes the address as it was sent, values escaped.
-        let values = url.query().unwrap_or_default().split('&').filter_map(|pair| Some(Secret::new(pair.split_once('=')?.1)));
-        secrets.extend(values);
-        secrets.extend(url.password().map(Secret::new));
+        secrets.add_query(&url);
         let concurrency = concurrency.and_then(|count| usize::try_from(count).ok()).unwrap_or(DEFAULT_CONCURRENCY);
         Some(Self { url, headers, tls, signature, content, concurrency, timeout, secrets })
     }
 
-    /// The address without user information, query and fragment, because these may be secret.
+    /// The address without its query, which may be secret.
     pub(super) fn receiver(&self) -> String {
         let mut shown = self.url.clone();
         shown.set_query(None);
-        shown.set_fragment(None);
-        // These fail only for addresses that have no host; those have no user either.
-        let _ = shown.set_username("");
-        let _ = shown.set_password(None);
         shown.into()
     }
 }
@@ -151,15 +132,24 @@ fn url(section: &Section<'_>) -> Option<Url> {
     Some(url)
 }
 
-fn basic_auth(section: &Section<'_>) -> Option<(String, Secret)> {
-    section.section("basic_auth", |auth| {
-        let password = auth.secret("password").unwrap_or_else(|| Secret::new(""));
+/// User and password, from `basic_auth` or from the address, which loses them.
+fn user(section: &Section<'_>, url: &mut Url) -> Option<(Vec<u8>, Vec<u8>)> {
+    let given = section.section("basic_auth", |auth| {
+        let password = auth.secret("password").map(|password| password.expose().into()).unwrap_or_default();
         let username = auth.required_string("username")?;
         if username.contains(':') {
             auth.unexpected("username", "a name without a colon", None);
         }
-        Some((username, password))
-    })?
+        Some((username.into_bytes(), password))
+    });
+    let Some(in_url) = take_user(url) else { return given.flatten() };
+    if given.is_some() {
+        section.error("basic_auth", "`url` names a user as well", Some("keep one of the two"));
+    }
+    if in_url.0.contains(&b':') {
+        section.error("url", "the name of a user cannot have a colon", None);
+    }
+    Some(in_url)
 }
 
 fn tls(section: &Section<'_>, directory: &Path) -> Tls {
@@ -175,7 +165,7 @@ fn tls(section: &Section<'_>, directory: &Path) -> Tls {
     Tls { cafile: file("cafile"), identity: certificate.zip(key) }
 }
 
-fn headers(section: &Section<'_>, secrets: &mut Vec<Secret>) -> HeaderMap {
+fn headers(section: &Section<'_>, secrets: &mut Secrets) -> HeaderMap {
     let mut map = HeaderMap::new();
     section.section("headers", |headers| {
         for (key, _) in headers.entries() {
@@ -193,7 +183,7 @@ fn headers(section: &Section<'_>, secrets: &mut Vec<Secret>) -> HeaderMap {
                 continue;
             };
             header.set_sensitive(true);
-            secrets.push(value);
+            secrets.add_header(value.expose());
             map.insert(name, header);
         }
     });
@@ -209,7 +199,7 @@ enum Form {
     None,
 }
 
-fn signature(section: &Section<'_>, secrets: &mut Vec<Secret>) -> Signature {
+fn signature(section: &Section<'_>, secrets: &mut Secrets) -> Signature {
     let forms = [
         ("standard", Form::Standard),
         ("hub-sha256", Form::HubSha256),
@@ -240,7 +230,7 @@ fn signature(section: &Section<'_>, secrets: &mut Vec<Secret>) -> Signature {
             Ok(key) => keys.push(key),
             Err(error) => section.error("secret", error.to_string(), Some("use `whsec_` and base64, or any other text")),
         }
-        secrets.push(secret);
+        secrets.add(secret.expose());
     }
     match (form, keys.first().cloned()) {
         (Form::None, _) | (_, None) => Signature::None,

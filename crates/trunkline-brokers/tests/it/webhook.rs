@@ -320,3 +320,23 @@ async fn certificates_are_read_again_after_they_were_mended() {
     deliver(&*broker, &events).await;
     assert_eq!(server.heard().len(), 4);
 }
+
+#[tokio::test]
+async fn a_receiver_without_tls_needs_no_certificates_of_the_system() {
+    // Run as a child, because the environment belongs to the whole process.
+    const CHILD: &str = "TRUNKLINE_TEST_URL";
+    if let Ok(url) = std::env::var(CHILD) {
+        deliver(&*broker(&url, ""), &batch(&journal(1), &key())).await;
+        return;
+    }
+    let mut server = Server::start(|_| async { status(200) }).await;
+    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "webhook::a_receiver_without_tls_needs_no_certificates_of_the_system"])
+        .env(CHILD, format!("http://{}/here", server.address))
+        .envs([("SSL_CERT_FILE", "/nowhere/ca.pem"), ("SSL_CERT_DIR", "/nowhere")])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(server.heard()[0].target, "/here");
+}

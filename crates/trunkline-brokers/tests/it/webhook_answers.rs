@@ -153,6 +153,25 @@ async fn secrets_are_not_shown_even_if_the_receiver_echoes_them() {
 }
 
 #[tokio::test]
+async fn what_stands_in_the_url_or_behind_the_word_bearer_is_not_shown_either() {
+    let server = Server::start(|heard| async move {
+        let authorization = heard.header("authorization");
+        let (_, encoded) = authorization.split_once(' ').unwrap_or_default();
+        let text =
+            format!("me with pass w0rd as {encoded}, and the token {}", heard.header("x-key").trim_start_matches("Bearer "));
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    })
+    .await;
+    let url = format!("http://me:pass%20w0rd@{}/", server.address);
+    let outcome = outcome(&*broker(&url, "headers: {X-Key: Bearer hunter2}")).await;
+    let said = "saying \"me with [redacted] as [redacted], and the token [redacted]\"";
+    assert_eq!(
+        reason(&outcome),
+        format!("the webhook http://{}/: it answered 500 Internal Server Error, {said}", server.address)
+    );
+}
+
+#[tokio::test]
 async fn giant_answers_are_not_read_to_their_end() {
     for code in [200, 500] {
         let server = Server::start(move |_| async move {

@@ -75,6 +75,11 @@ fn the_address_is_needed_and_is_one_of_http() {
             "type: webhook\nurl: http://a:b@host/\nbasic_auth: {username: u}",
             "error: event_broker.basic_auth: `url` names a user as well",
         ),
+        ("type: webhook\nurl: http://a%3Ab:c@host/", "error: event_broker.url: the name of a user cannot have a colon"),
+        (
+            "type: webhook\nurl: http://a:b@host/\nheaders: {authorization: x}",
+            "error: event_broker.headers: the header `Authorization` is given beside a user and password",
+        ),
         ("type: webhook\nurl: http://host/\ncafile: x", "warning: event_broker.cafile: `cafile` has no effect without https"),
     ] {
         let said = said(section);

@@ -1,18 +1,29 @@
 //! Answers that are too long, too late, or none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use trunkline_http::{Allow, Client, Failure, HeaderMap, Method, Request, Tls, Url};
+use trunkline_http::{Allow, Client, Failure, HeaderMap, Method, Name, Request, Resolve, Resolving, Url};
 use trunkline_testkit::http::Server;
 use trunkline_testkit::http::axum::body::Body;
 use trunkline_testkit::http::axum::response::Response;
 
 use crate::{post, status};
 
+/// Knows no name.
+struct KnowsNobody;
+
+impl Resolve for KnowsNobody {
+    fn resolve(&self, name: Name) -> Resolving {
+        let said = format!("nobody knows `{}`", name.as_str());
+        Box::pin(async move { Err(said.into()) })
+    }
+}
+
 fn client() -> Client {
-    Client::new(Allow::private(), &Tls::default()).unwrap()
+    Client::new(Allow::private(), None).unwrap()
 }
 
 #[tokio::test]
@@ -66,8 +77,12 @@ async fn nobody_there_and_somebody_who_hangs_up_are_told_apart() {
     let nobody = post(&client(), &format!("http://{address}/?token=hunter2")).await.unwrap_err();
     assert_eq!(nobody.to_string(), "there is no connection: Connection refused (os error 111)");
     assert!(!format!("{hung_up} {hung_up:?} {nobody:?}").contains("hunter2"));
-    let nowhere = post(&client(), "http://no-such-host.invalid/").await.unwrap_err().to_string();
-    assert!(nowhere.ends_with("; the name of the host could not be looked up"), "{nowhere}");
+    let lost = Client::with_resolver(Allow::private(), None, Arc::new(KnowsNobody)).unwrap();
+    let nowhere = post(&lost, "http://no-such-host.invalid/").await.unwrap_err();
+    assert_eq!(
+        nowhere.to_string(),
+        "there is no connection: nobody knows `no-such-host.invalid`; the name of the host could not be looked up"
+    );
 }
 
 #[tokio::test]

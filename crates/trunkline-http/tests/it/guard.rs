@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use trunkline_http::{Addrs, Allow, Client, Failure, Name, Resolve, Resolving, Tls};
+use trunkline_http::{Addrs, Allow, Client, Failure, Name, Resolve, Resolving};
 use trunkline_testkit::http::Server;
 
 use crate::{post, status};
@@ -33,7 +33,7 @@ async fn refusal(client: &Client, url: &str) -> String {
 async fn addresses_in_urls_are_checked_however_they_are_written() {
     let mut server = Server::start(|_| async { status(200, "") }).await;
     let port = server.address.port();
-    let client = Client::new(Allow::public(), &Tls::default()).unwrap();
+    let client = Client::new(Allow::public(), None).unwrap();
     for host in [
         "127.0.0.1",
         "2130706433",
@@ -90,15 +90,14 @@ async fn addresses_that_names_lead_to_are_checked_when_they_are_connected_to() {
             "the address ::ffff:169.254.169.254 of `innocent.example` is link-local or a metadata service, and no request goes there",
         ),
     ] {
-        let client = Client::with_resolver(allow, &Tls::default(), says(addresses)).unwrap();
+        let client = Client::with_resolver(allow, None, says(addresses)).unwrap();
         assert_eq!(refusal(&client, &url).await, expected);
     }
     assert!(server.heard().is_empty());
     // Of several addresses only those that are allowed are connected to.
-    let client = Client::with_resolver(Allow::private(), &Tls::default(), says(&["169.254.169.254", "127.0.0.1"])).unwrap();
+    let client = Client::with_resolver(Allow::private(), None, says(&["169.254.169.254", "127.0.0.1"])).unwrap();
     assert_eq!(post(&client, &url).await.unwrap().status, 200);
-    let client =
-        Client::with_resolver(Allow::public().with("127.0.0.0/8".parse().unwrap()), &Tls::default(), says(&["127.0.0.1"]));
+    let client = Client::with_resolver(Allow::public().with("127.0.0.0/8".parse().unwrap()), None, says(&["127.0.0.1"]));
     assert_eq!(post(&client.unwrap(), &url).await.unwrap().status, 200);
     assert_eq!(server.heard().len(), 2);
 }
@@ -107,9 +106,9 @@ async fn addresses_that_names_lead_to_are_checked_when_they_are_connected_to() {
 async fn the_name_of_this_machine_is_no_way_around_and_is_reached_when_it_may_be() {
     let server = Server::start(|_| async { status(200, "") }).await;
     let url = format!("http://localhost:{}/", server.address.port());
-    let said = refusal(&Client::new(Allow::public(), &Tls::default()).unwrap(), &url).await;
+    let said = refusal(&Client::new(Allow::public(), None).unwrap(), &url).await;
     assert!(said.ends_with("of `localhost` is private, and no request goes there"), "{said}");
-    assert_eq!(post(&Client::new(Allow::private(), &Tls::default()).unwrap(), &url).await.unwrap().status, 200);
+    assert_eq!(post(&Client::new(Allow::private(), None).unwrap(), &url).await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -120,7 +119,7 @@ async fn a_redirect_is_an_answer_like_others_and_leads_nowhere() {
         answer
     })
     .await;
-    let client = Client::new(Allow::private(), &Tls::default()).unwrap();
+    let client = Client::new(Allow::private(), None).unwrap();
     let answer = post(&client, &format!("http://{}/", server.address)).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("location")), (307, Some("http://169.254.169.254/")));
     assert_eq!(server.heard().len(), 1);

@@ -13,7 +13,7 @@ async fn serve(files: (PathBuf, PathBuf), clients_of: Option<PathBuf>) -> Server
 
 /// The status, or what went wrong.
 async fn ask(server: &Server, tls: &Tls) -> Result<u16, String> {
-    let client = Client::new(Allow::private(), tls)?;
+    let client = Client::new(Allow::private(), Some(tls))?;
     let url = format!("https://localhost:{}/", server.address.port());
     post(&client, &url).await.map(|answer| answer.status.as_u16()).map_err(|failure| failure.to_string())
 }
@@ -73,4 +73,27 @@ async fn files_that_are_missing_or_hold_something_else_are_named() {
     assert!(said.starts_with(&format!("cannot read `{shown}`")), "{said}");
     let said = ask(&server, &Tls { cafile: None, identity: Some((certificate.clone(), certificate.clone())) }).await.unwrap_err();
     assert!(said.starts_with("there is no certificate in PEM in `") && said.contains("or no unencrypted key"), "{said}");
+}
+
+#[tokio::test]
+async fn certificates_of_the_system_are_asked_for_only_where_they_are_needed() {
+    // Run as a child, because the environment belongs to the whole process.
+    const CHILD: &str = "TRUNKLINE_TEST_URL";
+    if let Ok(url) = std::env::var(CHILD) {
+        let client = Client::new(Allow::private(), None).unwrap();
+        assert_eq!(post(&client, &url).await.unwrap().status, 200);
+        let said = Client::new(Allow::private(), Some(&Tls::default())).unwrap_err();
+        assert!(said.starts_with("TLS cannot be set up: ") && said.contains("certificate"), "{said}");
+        return;
+    }
+    let mut server = Server::start(|_| async { status(200, "") }).await;
+    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::certificates_of_the_system_are_asked_for_only_where_they_are_needed"])
+        .env(CHILD, format!("http://{}/here", server.address))
+        .envs([("SSL_CERT_FILE", "/nowhere/ca.pem"), ("SSL_CERT_DIR", "/nowhere")])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(server.heard()[0].target, "/here");
 }
