@@ -37,6 +37,12 @@ pub trait Broker: Send + Sync {
     /// Flushes what the client library still holds. No batch is under way when this is called.
     async fn close(&self) {}
 
+    /// The longest that one request of a call may take, where that is an option of its own. It has to be shorter than the time that a
+    /// whole call is given, or it would never be known what became of a request that takes so long.
+    fn request_timeout(&self) -> Option<Duration> {
+        None
+    }
+
     /// Where it writes, in the words of [`Source::place`](crate::Source::place), when what stands there does not carry the ids of
     /// events. A source of the same gateway must not read it: every event would be appended again, for ever.
     fn writes_without_ids_to(&self) -> Option<String> {
@@ -60,6 +66,10 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
 
     async fn close(&self) {
         (**self).close().await;
+    }
+
+    fn request_timeout(&self) -> Option<Duration> {
+        (**self).request_timeout()
     }
 
     fn writes_without_ids_to(&self) -> Option<String> {

@@ -36,8 +36,11 @@ pub const TOLERANCE: u64 = 300;
 pub struct Key(Vec<u8>);
 
 impl Key {
-    /// A secret of Standard Webhooks: `whsec_` and base64, or any other text, whose bytes are the key.
+    /// A secret of Standard Webhooks: `whsec_` and base64, or any other text, whose bytes are the key; but not a key for Ed25519.
     pub fn standard(secret: &str) -> Result<Self, KeyError> {
+        if secret.starts_with("whsk_") || secret.starts_with("whpk_") {
+            return Err(KeyError::Asymmetric);
+        }
         match secret.strip_prefix("whsec_") {
             Some(encoded) => Self::from_bytes(STANDARD.decode(encoded).map_err(|_| KeyError::Base64)?),
             None => Self::raw(secret),
@@ -77,6 +80,9 @@ pub enum KeyError {
     /// What follows `whsec_` cannot be decoded.
     #[error("what follows `whsec_` is not base64")]
     Base64,
+    /// A key pair of Standard Webhooks, `whsk_` or `whpk_`.
+    #[error("this is a key for Ed25519, and requests are signed with HMAC, for which both sides have the same secret")]
+    Asymmetric,
 }
 
 /// The `webhook-signature` of `body`: one for each key, so that a key can be replaced while both are known. `id` contains no
@@ -252,6 +258,9 @@ mod tests {
         assert_eq!(Key::standard("").err(), Some(KeyError::Empty));
         assert_eq!(Key::standard("whsec_").err(), Some(KeyError::Empty));
         assert_eq!(Key::standard("whsec_!").err(), Some(KeyError::Base64));
+        for asymmetric in ["whsk_6Xb/dCcHpPea21PS1N9VYw==", "whpk_6Xb/dCcHpPea21PS1N9VYw=="] {
+            assert_eq!(Key::standard(asymmetric).err(), Some(KeyError::Asymmetric));
+        }
         assert_eq!(format!("{:?}", key("hunter2")), "[redacted]");
     }
 }

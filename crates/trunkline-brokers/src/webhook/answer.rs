@@ -7,6 +7,9 @@ use tracing::warn;
 use trunkline_core::Outcome;
 use trunkline_http::{Answer, Failure, Secrets, StatusCode, retry_after};
 
+/// Said of a receiver that refuses, and has accepted nothing in the life of this process.
+const NOTHING_YET: &str = "it has accepted nothing yet, so no event is given up: check `secret`, `url` and `content`";
+
 /// What a request came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -37,12 +40,17 @@ pub(super) struct Judge {
     /// Who answers, for a person; without secrets.
     receiver: String,
     secrets: Secrets,
+    /// Whether it has accepted an event in the life of this process.
+    has_accepted: AtomicBool,
+    /// Whether it has refused an event before it accepted one.
+    has_refused: AtomicBool,
     gone_was_told: AtomicBool,
 }
 
 impl Judge {
     pub(super) fn new(receiver: String, secrets: Secrets) -> Self {
-        Self { receiver, secrets, gone_was_told: AtomicBool::new(false) }
+        let [has_accepted, has_refused, gone_was_told] = [const { AtomicBool::new(false) }; 3];
+        Self { receiver, secrets, has_accepted, has_refused, gone_was_told }
     }
 
     /// A sentence about the receiver.
@@ -50,15 +58,28 @@ impl Judge {
         format!("the webhook {}: {what}", self.receiver)
     }
 
-    pub(super) fn judge(&self, result: Result<Answer, Failure>) -> Verdict {
+    /// What an answer to a request with `count` events means.
+    ///
+    /// A receiver that refuses the very first event may refuse all of them, for instance because of a wrong secret. Until it has
+    /// accepted one, no refusal is held against an event but that it is too large.
+    pub(super) fn judge(&self, result: Result<Answer, Failure>, count: usize) -> Verdict {
         let answer = match result {
-            Ok(answer) if answer.status.is_success() => return Verdict::Delivered,
+            Ok(answer) if answer.status.is_success() => {
+                self.has_accepted.store(true, Ordering::Relaxed);
+                return Verdict::Delivered;
+            }
             Ok(answer) => answer,
             Err(failure) => return Verdict::Unavailable(Outcome::retry(self.says(failure))),
         };
-        let reason = self.says(self.describe(&answer));
         let after = answer.header("retry-after").and_then(|value| retry_after(value, SystemTime::now()));
+        let (described, hint) = (self.describe(&answer), hint(answer.status));
+        let reason = self.says(format_args!("{described}{hint}"));
+        let unavailable = |reason| Verdict::Unavailable(Outcome::Retry { after, reason });
         match answer.status {
+            status if self.is_doubtful(status, count) => {
+                self.has_refused.store(true, Ordering::Relaxed);
+                unavailable(self.says(format_args!("{described}; {NOTHING_YET}")))
+            }
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 Verdict::Refused(reason)
             }
@@ -72,8 +93,24 @@ impl Judge {
             StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::INTERNAL_SERVER_ERROR => {
                 Verdict::Failed(Outcome::Retry { after, reason })
             }
-            _ => Verdict::Unavailable(Outcome::Retry { after, reason }),
+            _ => unavailable(reason),
         }
+    }
+
+    /// Whether a refusal may be the fault of our settings. Of several events, those that it accepts are looked for first.
+    fn is_doubtful(&self, status: StatusCode, count: usize) -> bool {
+        let is_final = match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => count <= 1,
+            StatusCode::GONE => true,
+            _ => false,
+        };
+        is_final && !self.has_accepted.load(Ordering::Relaxed)
+    }
+
+    /// Why it is not known whether it accepts anything at all.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let is_doubted = self.has_refused.load(Ordering::Relaxed) && !self.has_accepted.load(Ordering::Relaxed);
+        is_doubted.then(|| self.says(NOTHING_YET))
     }
 
     fn describe(&self, answer: &Answer) -> String {
@@ -82,23 +119,26 @@ impl Judge {
             [] => String::new(),
             body => format!(", saying {}", self.secrets.excerpt(body)),
         };
-        let hint = match status {
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "; it does not accept this event",
-            StatusCode::PAYLOAD_TOO_LARGE => "; this event is too large for it",
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "; it does not let us in: correct `headers`, `basic_auth`, `token` or `secret`"
-            }
-            StatusCode::NOT_FOUND => "; nothing is there: correct `url`",
-            StatusCode::METHOD_NOT_ALLOWED => "; it takes no POST there: correct `url`",
-            StatusCode::GONE => "; it wants no more events: take this broker out, or replay the dead letters when it is back",
-            _ => "",
-        };
         let place = answer.header("location").filter(|_| status.is_redirection());
         let redirect = place.map_or_else(String::new, |place| {
             // A query may repeat what is secret in ours.
             let place = self.secrets.excerpt(place.split(['?', '#']).next().unwrap_or_default().as_bytes());
             format!(", pointing to {place}; redirects are not followed: if it is right, write that address as `url`")
         });
-        format!("it answered {status}{redirect}{said}{hint}")
+        format!("it answered {status}{redirect}{said}")
+    }
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "; it does not accept this event",
+        StatusCode::PAYLOAD_TOO_LARGE => "; this event is too large for it",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "; it does not let us in: correct `headers`, `basic_auth`, `token` or `secret`"
+        }
+        StatusCode::NOT_FOUND => "; nothing is there: correct `url`",
+        StatusCode::METHOD_NOT_ALLOWED => "; it takes no POST there: correct `url`",
+        StatusCode::GONE => "; it wants no more events: take this broker out, or replay the dead letters when it is back",
+        _ => "",
     }
 }

@@ -1,6 +1,7 @@
 //! The adapter: who is asked when, and what becomes of each event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,16 +9,14 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use trunkline_core::{Batch, Broker, Clock, Event, Outcome};
 use trunkline_http::{Allow, Client, Failure, Network, Resolve, StatusCode};
 
 use super::answer::{Judge, Verdict};
 use super::{Content, MOST_BATCH, Plan};
 
-/// No request begins later than this after the start of a call, so that a call of many slow requests ends before the delivery
-/// gives it up, which would make all of it come again.
-const BUDGET: Duration = Duration::from_secs(20);
+/// So long before its caller stops waiting a call is to be over.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// How long a request for readiness may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,14 +31,13 @@ pub struct WebhookBroker {
     /// Made at the first call, because certificates are read from files.
     client: Mutex<Option<Client>>,
     clock: Clock,
-    budget: Duration,
 }
 
 impl WebhookBroker {
     /// A broker that posts to the receiver of `plan`. Nothing is connected before the first call.
     pub fn new(plan: Plan) -> Self {
         let judge = Judge::new(plan.receiver(), plan.secrets.clone());
-        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system(), budget: BUDGET }
+        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system() }
     }
 
     /// The same, with names looked up by `resolver`.
@@ -62,6 +60,11 @@ impl WebhookBroker {
         let result = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
         let built = result.map_err(|why| self.judge.says(why))?;
         Ok(client.insert(built).clone())
+    }
+
+    /// In Unix seconds.
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().0 / 1000).unwrap_or_default()
     }
 
     /// After a failed connection certificates are read again: perhaps they have been renewed.
@@ -90,7 +93,7 @@ impl Broker for WebhookBroker {
             Ok(client) => client,
             Err(reason) => return Outcome::retry(reason).all(count),
         };
-        let call = Call { broker: self, client, batch, stop: OnceLock::new(), end: Instant::now() + self.budget };
+        let call = Call { broker: self, client, batch, stop: OnceLock::new(), has_begun: AtomicBool::new(false) };
         match self.plan.content {
             Content::Single => call.one_by_one().await,
             Content::Batch => call.in_batches().await,
@@ -101,7 +104,7 @@ impl Broker for WebhookBroker {
     /// enough: few receivers know the method, and only an event shows whether events are taken.
     async fn is_ready(&self) -> Result<(), String> {
         let client = self.client().await?;
-        let result = client.send(self.plan.probe(READY_TIMEOUT)).await;
+        let result = client.send(self.plan.probe(READY_TIMEOUT, self.now())).await;
         let is_fine = result.as_ref().is_ok_and(|answer| {
             !matches!(
                 answer.status,
@@ -112,15 +115,19 @@ impl Broker for WebhookBroker {
             )
         });
         if is_fine {
-            return Ok(());
+            return self.judge.doubt().map_or(Ok(()), Err);
         }
         if let Err(Failure::NoConnection(_)) = result {
             self.forget_client().await;
         }
-        match self.judge.judge(result) {
+        match self.judge.judge(result, 0) {
             Verdict::Failed(Outcome::Retry { reason, .. }) | Verdict::Unavailable(Outcome::Retry { reason, .. }) => Err(reason),
             _ => Ok(()),
         }
+    }
+
+    fn request_timeout(&self) -> Option<Duration> {
+        Some(self.plan.timeout)
     }
 
     async fn close(&self) {
@@ -141,7 +148,8 @@ struct Call<'c> {
     batch: &'c Batch,
     /// Why nothing more is tried in this call.
     stop: OnceLock<Outcome>,
-    end: Instant,
+    /// Whether there was a request.
+    has_begun: AtomicBool,
 }
 
 impl Call<'_> {
@@ -175,12 +183,12 @@ impl Call<'_> {
     async fn in_batches(&self) -> Vec<Outcome> {
         let events = &self.batch.events;
         let mut outcomes = Outcome::retry(AFTER_ANOTHER).all(events.len());
-        let mut held: Vec<&str> = Vec::new();
+        let mut held: HashSet<&str> = HashSet::new();
         let indices: Vec<usize> = (0..events.len()).collect();
         // The next to send is the last.
         let mut todo: Vec<Vec<usize>> = indices.chunks(MOST_BATCH).rev().map(<[usize]>::to_vec).collect();
         while let Some(mut indices) = todo.pop() {
-            indices.retain(|&index| !held.contains(&events[index].conversation.as_str()));
+            indices.retain(|&index| !held.contains(events[index].conversation.as_str()));
             if indices.is_empty() {
                 continue;
             }
@@ -193,7 +201,7 @@ impl Call<'_> {
             let outcome = verdict.into_outcome();
             for index in indices {
                 if outcome != Outcome::Delivered {
-                    held.push(&events[index].conversation);
+                    held.insert(&events[index].conversation);
                 }
                 outcomes[index] = outcome.clone();
             }
@@ -201,9 +209,15 @@ impl Call<'_> {
         outcomes
     }
 
+    /// Whether a request that takes as long as it may ends before the caller stops waiting, for then all of the call would come
+    /// again. The first is always sent, or nothing would ever be.
+    fn may_begin(&self) -> bool {
+        !self.has_begun.swap(true, Ordering::Relaxed) || self.batch.time_left() > self.broker.plan.timeout + MARGIN
+    }
+
     /// Sends the events at `indices` in one request, unless something stopped the call.
     async fn send(&self, indices: &[usize]) -> Verdict {
-        if Instant::now() >= self.end {
+        if !self.may_begin() {
             let reason = self.broker.judge.says("it is slow: there was no time for this event yet");
             let _ = self.stop.set(Outcome::Retry { after: None, reason });
         }
@@ -211,12 +225,12 @@ impl Call<'_> {
             return Verdict::Unavailable(stopped.clone());
         }
         let events: Vec<&Arc<Event>> = indices.iter().map(|&index| &self.batch.events[index]).collect();
-        let now = u64::try_from(self.broker.clock.now().0 / 1000).unwrap_or_default();
-        let result = self.client.send(self.broker.plan.request(&events, self.batch.export.as_deref(), now)).await;
+        let request = self.broker.plan.request(&events, self.batch.export.as_deref(), self.broker.now());
+        let result = self.client.send(request).await;
         if let Err(Failure::NoConnection(_)) = result {
             self.broker.forget_client().await;
         }
-        let verdict = self.broker.judge.judge(result);
+        let verdict = self.broker.judge.judge(result, events.len());
         if let Verdict::Unavailable(outcome) = &verdict {
             let _ = self.stop.set(outcome.clone());
         }
@@ -241,9 +255,6 @@ fn by_conversation(events: &[Arc<Event>]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use trunkline_config::{Diagnostics, Document, UnknownKeys};
-    use trunkline_core::{CursorKey, EventId, JournalId, Kind, Timestamp};
-    use trunkline_testkit::http::Server;
-    use trunkline_testkit::http::axum::response::IntoResponse as _;
 
     use super::*;
 
@@ -264,27 +275,5 @@ mod tests {
         assert!(permits("http://169.254.170.2/x", "169.254.170.2") && permits("http://[fe80::1]:80/x", "fe80::1"));
         assert!(!permits("http://169.254.170.2/x", "169.254.169.254") && !permits("http://receiver/x", "169.254.170.2"));
         assert!(permits("http://receiver/x", "10.0.0.1") && permits("http://receiver/x", "127.0.0.1"));
-    }
-
-    #[tokio::test]
-    async fn when_the_time_of_a_call_is_over_nothing_more_is_sent() {
-        let mut server = Server::start(|_| async { "".into_response() }).await;
-        let plan = plan(&format!("event_broker: {{url: 'http://{}/'}}", server.address));
-        let broker = WebhookBroker { budget: Duration::ZERO, ..WebhookBroker::new(plan) };
-        let journal = JournalId::random();
-        let event = Arc::new(Event {
-            offset: 1,
-            id: EventId::derive(journal, Timestamp(1), 1),
-            time: Timestamp(1),
-            kind: Kind::Event,
-            conversation: "u".into(),
-            event_type: "restart".into(),
-            channel: None,
-            body: "{}".into(),
-        });
-        let cursor = CursorKey { journal, subscription: "s".into() };
-        let outcomes = broker.publish(&Batch::new(vec![event], cursor)).await;
-        assert!(matches!(&outcomes[..], [Outcome::Retry { reason, .. }] if reason.contains("it is slow")), "{outcomes:?}");
-        assert!(server.heard().is_empty());
     }
 }

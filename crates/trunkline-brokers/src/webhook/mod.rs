@@ -11,8 +11,9 @@
 //! | answer | outcome |
 //! | --- | --- |
 //! | 200 to 299 | delivered |
-//! | 400, 413, 422 | rejected: this event as it stands; a batch is cut in halves until the event is found |
-//! | 410 | rejected: the receiver wants no more |
+//! | 413 | rejected: this event as it stands; a batch is cut in halves until the event is found |
+//! | 400, 422 | the same, once the receiver has accepted an event in the life of this process; before that again |
+//! | 410 | rejected: the receiver wants no more; under the same condition |
 //! | 3xx, all other 4xx, 5xx, no answer | again, not before `Retry-After` |
 //!
 //! Within one call the events of a conversation go strictly one after the other, those of different conversations side by side.

@@ -1,6 +1,7 @@
 //! From events to a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
@@ -8,6 +9,7 @@ use trunkline_core::{EXPORT_HEADER, Event};
 use trunkline_http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use trunkline_http::sign::{self, Key};
 use trunkline_http::{HeaderMap, Method, Request};
+use uuid::Uuid;
 
 use super::Plan;
 
@@ -50,40 +52,47 @@ impl Plan {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.headers.clone());
-        let mut set = |name: &'static str, value: &str| {
-            // Ids, digits, hexadecimal and base64 can stand in headers; an export id of somebody else's making may not.
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        };
         let ids = events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>().join(",");
         let (id, body) = if let (Content::Single, [event]) = (self.content, events) {
             (ids, event.body.clone())
         } else {
-            set(EVENT_IDS_HEADER, &ids);
+            set(&mut headers, EVENT_IDS_HEADER, &ids);
             (batch_id(&ids), list(events))
         };
-        set(sign::ID_HEADER, &id);
         if let Some(export) = export {
-            set(EXPORT_HEADER, export);
+            set(&mut headers, EXPORT_HEADER, export);
         }
-        match &self.signature {
-            Signature::None => {}
-            Signature::Standard(keys) => {
-                set(sign::TIMESTAMP_HEADER, &now.to_string());
-                set(sign::SIGNATURE_HEADER, &sign::standard(keys, &id, now, &body));
-            }
-            Signature::HubSha256(key) => set(sign::HUB_256_HEADER, &sign::hub_sha256(key, &body)),
-            Signature::HubSha1(key) => set(sign::HUB_HEADER, &sign::hub_sha1(key, &body)),
-            Signature::Hub(key) => set(sign::HUB_HEADER, &sign::hub_sha256(key, &body)),
-        }
+        self.sign(&mut headers, &id, now, &body);
         Request { method: Method::POST, url: &self.url, headers, body, timeout: self.timeout, most_body: MOST_BODY }
     }
 
-    /// A request without an effect.
-    pub(super) fn probe(&self, timeout: std::time::Duration) -> Request<'_> {
-        let headers = self.headers.clone();
-        Request { method: Method::OPTIONS, url: &self.url, headers, body: Bytes::new(), timeout, most_body: MOST_BODY }
+    /// A request without an effect, signed like the others, because some receivers look at nothing that is not.
+    pub(super) fn probe(&self, timeout: Duration, now: u64) -> Request<'_> {
+        let mut headers = self.headers.clone();
+        let (id, body) = (format!("probe_{}", Uuid::new_v4().simple()), Bytes::new());
+        self.sign(&mut headers, &id, now, &body);
+        Request { method: Method::OPTIONS, url: &self.url, headers, body, timeout, most_body: MOST_BODY }
+    }
+
+    fn sign(&self, headers: &mut HeaderMap, id: &str, now: u64, body: &[u8]) {
+        set(headers, sign::ID_HEADER, id);
+        match &self.signature {
+            Signature::None => {}
+            Signature::Standard(keys) => {
+                set(headers, sign::TIMESTAMP_HEADER, &now.to_string());
+                set(headers, sign::SIGNATURE_HEADER, &sign::standard(keys, id, now, body));
+            }
+            Signature::HubSha256(key) => set(headers, sign::HUB_256_HEADER, &sign::hub_sha256(key, body)),
+            Signature::HubSha1(key) => set(headers, sign::HUB_HEADER, &sign::hub_sha1(key, body)),
+            Signature::Hub(key) => set(headers, sign::HUB_HEADER, &sign::hub_sha256(key, body)),
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    // Ids, digits, hexadecimal and base64 can stand in headers; an export id of somebody else's making may not.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
     }
 }
 

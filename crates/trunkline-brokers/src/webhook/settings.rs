@@ -207,9 +207,9 @@ fn signature(section: &Section<'_>, secrets: &mut Secrets) -> Signature {
         ("hub", Form::Hub),
         ("none", Form::None),
     ];
-    let form = section.enumeration("signature", &forms);
+    let named = section.enumeration("signature", &forms);
     let given = section.secrets("secret").unwrap_or_default();
-    match form {
+    match named {
         Some(Form::None) if !given.is_empty() => {
             section.error("secret", "`secret` has no use with `signature: none`", Some("leave out one of the two"));
         }
@@ -218,19 +218,26 @@ fn signature(section: &Section<'_>, secrets: &mut Secrets) -> Signature {
         }
         _ => {}
     }
-    let form = form.unwrap_or(Form::Standard);
+    let form = named.unwrap_or(Form::Standard);
     if given.len() > 1 && form != Form::Standard && form != Form::None {
         let hint = "only `signature: standard` carries several signatures";
         section.error("secret", "there is room for one signature, and so for one secret", Some(hint));
     }
     let read = if form == Form::Standard { Key::standard } else { Key::raw };
-    let mut keys = Vec::new();
+    let (mut keys, mut is_plain) = (Vec::new(), false);
     for secret in given {
         match read(secret.expose()) {
-            Ok(key) => keys.push(key),
-            Err(error) => section.error("secret", error.to_string(), Some("use `whsec_` and base64, or any other text")),
+            Ok(key) => {
+                is_plain |= form == Form::Standard && !secret.expose().starts_with("whsec_");
+                keys.push(key);
+            }
+            Err(error) => section.error("secret", error.to_string(), Some("use `whsec_` and base64")),
         }
         secrets.add(secret.expose());
+    }
+    if is_plain && (named.is_some() || !section.has("signature")) {
+        let message = "of a secret without `whsec_` the bytes are the key, while most receivers decode base64";
+        section.warning("secret", message, Some("use `whsec_` and base64"));
     }
     match (form, keys.first().cloned()) {
         (Form::None, _) | (_, None) => Signature::None,

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Barrier;
@@ -257,40 +258,49 @@ for form, secret, value in asked["signatures"]:
 #[tokio::test]
 async fn signatures_are_what_another_implementation_makes_of_the_bytes() {
     let mut server = Server::start(|_| async { status(200) }).await;
-    let (standard, other) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "a söcret of ours");
+    let (standard, second) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    let other = "a söcret of ours";
     let events = [event(1, "u\"ü", "Grüße 🌎 \\ \u{1f}")];
     for (more, header, forms) in [
         (format!("secret: {standard}"), "webhook-signature", vec![("standard", standard)]),
         (
-            format!("secret: [{standard}, {other}]\ncontent: batch"),
+            format!("secret: [{standard}, {second}]\ncontent: batch"),
             "webhook-signature",
-            vec![("standard", standard), ("standard", other)],
+            vec![("standard", standard), ("standard", second)],
         ),
         (format!("secret: {other}\nsignature: hub-sha256"), "x-hub-signature-256", vec![("sha256", other)]),
         (format!("secret: {other}\nsignature: hub"), "x-hub-signature", vec![("sha256", other)]),
         (format!("secret: {standard}\nsignature: hub-sha1"), "x-hub-signature", vec![("sha1", standard)]),
     ] {
-        deliver(&*broker_for(&server, &more), &batch(&events, &key())).await;
-        let heard = server.hear().await;
-        let values = heard.header(header).split(' ');
-        let signatures: Vec<_> = forms.iter().zip(values).map(|((form, secret), value)| [form, *secret, value]).collect();
-        assert_eq!(signatures.len(), forms.len());
-        let (id, timestamp) = (heard.header("webhook-id"), heard.header("webhook-timestamp"));
-        if header == "webhook-signature" {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-            assert!(now.abs_diff(timestamp.parse().unwrap()) < 100 && !id.contains('.'), "{id} {timestamp}");
+        let broker = broker_for(&server, &more);
+        broker.is_ready().await.unwrap();
+        deliver(&*broker, &batch(&events, &key())).await;
+        for heard in [server.hear().await, server.hear().await] {
+            verified(&heard, header, &forms, &more).await;
         }
-        let asked = serde_json::json!({"body": body_of(&heard), "id": id, "timestamp": timestamp, "signatures": signatures});
-        let mut python = tokio::process::Command::new("python3")
-            .args(["-c", VERIFY])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        python.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).await.unwrap();
-        let output = python.wait_with_output().await.unwrap();
-        assert!(output.status.success(), "{more}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Each of `forms` is the form of a signature and the secret that it is made with.
+async fn verified(heard: &Heard, header: &str, forms: &[(&str, &str)], more: &str) {
+    let values = heard.header(header).split(' ');
+    let signatures: Vec<_> = forms.iter().zip(values).map(|((form, secret), value)| [form, *secret, value]).collect();
+    assert_eq!(signatures.len(), forms.len());
+    let (id, timestamp) = (heard.header("webhook-id"), heard.header("webhook-timestamp"));
+    if header == "webhook-signature" {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!(now.abs_diff(timestamp.parse().unwrap()) < 100 && !id.contains('.'), "{id} {timestamp}");
+    }
+    let asked = serde_json::json!({"body": body_of(heard), "id": id, "timestamp": timestamp, "signatures": signatures});
+    let mut python = tokio::process::Command::new("python3")
+        .args(["-c", VERIFY])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).await.unwrap();
+    let output = python.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{more} {}: {}", heard.method, String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]
@@ -339,4 +349,61 @@ async fn a_receiver_without_tls_needs_no_certificates_of_the_system() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(server.heard()[0].target, "/here");
+}
+
+#[tokio::test]
+async fn no_request_begins_that_may_not_end_before_the_caller_stops_waiting() {
+    for (more, first) in [("concurrency: 1", 1), ("content: batch", 100)] {
+        let mut server = Server::start(|_| async { status(200) }).await;
+        let broker = broker_for(&server, &format!("timeout: 10s\n{more}"));
+        let events: Vec<_> = (1..=150).map(|offset| event(offset, &format!("u{offset}"), "x")).collect();
+        let soon = Instant::now() + Duration::from_secs(10);
+        let outcomes = broker.publish(&Batch { deadline: soon, ..batch(&events, &key()) }).await;
+        // The first request is sent all the same, or none ever would be.
+        let (begun, left) = outcomes.split_at(first);
+        assert_eq!(begun, Outcome::Delivered.all(first));
+        assert!(
+            left.iter().all(|outcome| reason(outcome).ends_with("it is slow: there was no time for this event yet")),
+            "{left:?}"
+        );
+        assert_eq!(server.heard().len(), 1);
+        deliver(&*broker, &batch(&events, &key())).await;
+    }
+}
+
+#[tokio::test]
+async fn no_event_is_given_up_before_the_receiver_has_accepted_one() {
+    for (code, content) in [(400, "single"), (422, "single"), (410, "single"), (400, "batch"), (422, "batch"), (410, "batch")] {
+        let is_right = Arc::new(AtomicBool::new(false));
+        let knows_the_secret = Arc::clone(&is_right);
+        let mut server = Server::start(move |heard| {
+            let is_accepted = knows_the_secret.load(Ordering::SeqCst) && !body_of(&heard).contains("poison");
+            let code = match heard.method.as_str() {
+                "POST" if is_accepted => 200,
+                "POST" => code,
+                _ => 404,
+            };
+            async move { status(code) }
+        })
+        .await;
+        let broker = broker_for(&server, if content == "single" { "concurrency: 1" } else { "content: batch" });
+        assert_eq!(broker.is_ready().await, Ok(()));
+        let texts = |offset| if offset == 1 { "poison" } else { "good" };
+        let events: Vec<_> = (1..=100).map(|offset| event(offset, &format!("u{offset}"), texts(offset))).collect();
+        let outcomes = broker.publish(&batch(&events, &key())).await;
+        let said = "it has accepted nothing yet, so no event is given up: check `secret`, `url` and `content`";
+        for outcome in &outcomes {
+            let Outcome::Retry { reason, .. } = outcome else { panic!("{outcome:?}") };
+            assert!(reason.contains(&format!("it answered {code} ")) && reason.ends_with(said), "{reason}");
+        }
+        assert!(server.heard().len() < 10, "it is not asked for every event");
+        assert!(broker.is_ready().await.unwrap_err().ends_with(said), "what would give events up asks whether it is ready");
+
+        is_right.store(true, Ordering::SeqCst);
+        assert!(matches!(broker.publish(&batch(&events[..1], &key())).await[0], Outcome::Retry { .. }));
+        deliver(&*broker, &batch(&events[1..], &key())).await;
+        let outcome = broker.publish(&batch(&events[..1], &key())).await.remove(0);
+        assert!(matches!(outcome, Outcome::Reject { .. }), "{outcome:?}");
+        assert_eq!(broker.is_ready().await, Ok(()));
+    }
 }

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use trunkline_brokers::WebhookBroker;
 use trunkline_brokers::webhook::Plan;
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
@@ -24,6 +25,22 @@ async fn outcome(broker: &dyn Broker) -> Outcome {
     broker.publish(&batch(&journal(1), &key())).await.remove(0)
 }
 
+/// Answers as it is told, but accepts the first event, so that it is known to accept some.
+async fn after_the_first(answer: impl Fn() -> Response + Send + Sync + 'static) -> Server {
+    let has_accepted = AtomicBool::new(false);
+    Server::start(move |_| {
+        let answer = if has_accepted.swap(true, Ordering::SeqCst) { answer() } else { status(200) };
+        async move { answer }
+    })
+    .await
+}
+
+/// What becomes of one event, after one that was accepted.
+async fn later_outcome(broker: &dyn Broker) -> Outcome {
+    deliver(broker, &batch(&[event(1, "first", "x")], &key())).await;
+    outcome(broker).await
+}
+
 fn with_header(code: u16, name: &'static str, value: &str) -> Response {
     let mut answer = status(code);
     answer.headers_mut().insert(name, value.parse().unwrap());
@@ -40,8 +57,8 @@ async fn every_status_has_its_outcome() {
             (&[500, 501, 502, 503, 504, 507, 599], "retry"),
         ] {
             for &code in codes {
-                let server = Server::start(move |_| async move { status(code) }).await;
-                let outcome = outcome(&*broker_for(&server, &format!("content: {content}"))).await;
+                let server = after_the_first(move || status(code)).await;
+                let outcome = later_outcome(&*broker_for(&server, &format!("content: {content}"))).await;
                 let found = match &outcome {
                     Outcome::Delivered => "delivered",
                     Outcome::Reject { .. } => "reject",
@@ -77,8 +94,8 @@ async fn a_reason_says_what_to_do_and_shows_what_was_said() {
         ),
         (503, "later", "it answered 503 Service Unavailable, saying \"later\""),
     ] {
-        let server = Server::start(move |_| async move { (StatusCode::from_u16(code).unwrap(), said).into_response() }).await;
-        let outcome = outcome(&*broker_for(&server, "")).await;
+        let server = after_the_first(move || (StatusCode::from_u16(code).unwrap(), said).into_response()).await;
+        let outcome = later_outcome(&*broker_for(&server, "")).await;
         assert_eq!(reason(&outcome), format!("the webhook http://{}/events: {expected}", server.address));
     }
 }
@@ -137,17 +154,18 @@ async fn secrets_are_not_shown_even_if_the_receiver_echoes_them() {
         (StatusCode::BAD_REQUEST, text).into_response()
     })
     .await;
-    let more = "token: to&ken\nheaders: {X-Key: hunter2}\nbasic_auth: {username: me, password: passw0rd}\nsecret: s3cr3ts3cr3t";
+    let more =
+        "token: to&ken\nheaders: {X-Key: hunter2}\nbasic_auth: {username: me, password: passw0rd}\nsecret: whsec_c3JjcjNjcjN0";
     let (shown, said) =
         crate::settings::build(&format!("type: webhook\nurl: http://{}/\n{more}", server.address), Path::new("/nowhere"));
     assert_eq!(said, [""; 0]);
     let outcome = outcome(&*shown.unwrap()).await;
     let reason = reason(&outcome);
     assert!(reason.contains("/?token=[redacted]") && reason.contains("Basic [redacted]"), "{reason}");
-    for secret in ["to%26ken", "to&ken", "hunter2", "passw0rd", "s3cr3t", "bWU6"] {
+    for secret in ["to%26ken", "to&ken", "hunter2", "passw0rd", "whsec_c3JjcjNjcjN0", "bWU6"] {
         assert!(!reason.contains(secret), "{reason}");
     }
-    let plan = plan("{url: 'http://me:hunter2@host/?key=hunter2', secret: hunter2, headers: {x: hunter2}}");
+    let plan = plan("{url: 'http://me:hunter2@host/?key=hunter2', secret: hunter2, signature: hub, headers: {x: hunter2}}");
     let shown = format!("{:?} {:?}", plan, WebhookBroker::new(plan.clone()));
     assert!(shown.contains("http://host/") && !shown.contains("hunter2"), "{shown}");
 }
@@ -194,16 +212,16 @@ async fn slow_receivers_and_those_that_are_not_there_are_tried_again() {
     let server = Server::start(|_| async { std::future::pending().await }).await;
     let slow = outcome(&*broker_for(&server, "timeout: 100ms")).await;
     assert_eq!(slow, Outcome::retry(format!("the webhook http://{}/events: there was no answer within 0.1 s", server.address)));
-    // Bound and let go: nobody listens there.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else takes it, and nobody listens there.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
     let gone = broker(&format!("http://me:hunter2@{address}/?token=hunter2"), "");
     let said = format!("the webhook http://{address}/: there is no connection: Connection refused (os error 111)");
     assert_eq!(outcome(&*gone).await, Outcome::retry(&said));
     assert_eq!(gone.is_ready().await, Err(said));
     // It is found when it is back.
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = socket.listen(16).unwrap();
     tokio::spawn(async move {
         let router = trunkline_testkit::http::axum::Router::new().fallback(async || "");
         trunkline_testkit::http::axum::serve(listener, router).await

@@ -18,7 +18,7 @@ fn every_option_is_taken() {
         "headers: {Authorization: Bearer x}\ntoken: t\ntoken_name: n",
         "basic_auth: {username: u, password: p}\ncafile: ca.pem\ncertfile: c.pem\nkeyfile: k.pem",
         "secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "secret: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, another]\nsignature: standard",
+        "secret: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD]\nsignature: standard",
         "secret: x\nsignature: hub-sha256",
         "secret: x\nsignature: hub-sha1",
         "secret: x\nsignature: hub",
@@ -56,6 +56,14 @@ fn every_mistake_is_answered_at_its_place() {
         ("signature: md5\nsecret: x", "error: signature: expected one of"),
         ("secret: ''", "error: secret: the secret is empty"),
         ("secret: whsec_%", "error: secret: what follows `whsec_` is not base64"),
+        (
+            "secret: whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "error: secret: this is a key for Ed25519, and requests are signed with",
+        ),
+        (
+            "secret: [whsec_MfKQ, a, b]",
+            "warning: secret: of a secret without `whsec_` the bytes are the key, while most receivers",
+        ),
         ("secrets: x", "error: secrets: unknown key `secrets` (did you mean `secret`?)"),
         ("params: {a: b}", "error: params: unknown key `params`"),
     ] {

@@ -109,7 +109,17 @@ fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<
     };
     let subscription = subscription(section, spec);
     let broker = build(section, directory)?;
-    Some(BrokerPlan { kind: spec.kind, subscription: subscription?, broker })
+    let subscription = subscription?;
+    let limit = subscription.retry.timeout;
+    if let Some(request) = broker.request_timeout().filter(|request| *request >= limit) {
+        let message = format!(
+            "one request may take {} s, and the call that it is a part of no more than {} s",
+            request.as_secs_f32(),
+            limit.as_secs_f32()
+        );
+        section.error("timeout", message, Some("make `timeout` shorter than `retry.timeout`"));
+    }
+    Some(BrokerPlan { kind: spec.kind, subscription, broker })
 }
 
 /// What every broker may say about how it gets its events.

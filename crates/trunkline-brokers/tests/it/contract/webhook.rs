@@ -116,9 +116,10 @@ async fn an_event_that_the_receiver_refuses() {
 #[tokio::test]
 async fn a_receiver_that_lets_nobody_in_and_one_that_nobody_trusts() {
     let server = Server::start(|_| async { status(401) }).await;
-    let strict = broker_for(&server, "token: hunter2\nbasic_auth: {username: me, password: passw0rd}\nsecret: s3cr3ts3cr3t");
+    let strict =
+        broker_for(&server, "token: hunter2\nbasic_auth: {username: me, password: passw0rd}\nsecret: whsec_c3JjcjNjcjN0");
     let place = server.address.to_string();
-    contract::refused(&*strict, &[&place, "401", "`basic_auth`"], &["hunter2", "passw0rd", "s3cr3t", "bWU6"]).await;
+    contract::refused(&*strict, &[&place, "401", "`basic_auth`"], &["hunter2", "passw0rd", "whsec_c3JjcjNjcjN0", "bWU6"]).await;
 
     let directory = tempfile::tempdir().unwrap();
     let files = Authority::new(directory.path(), "ours").sign("localhost", false);
