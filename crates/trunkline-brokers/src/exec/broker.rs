@@ -12,10 +12,6 @@ use super::process::{Fault, Process};
 use super::program::Program;
 use super::turns::Turns;
 
-/// How long one call hands over events. What is then under way takes no longer than that again, for it was no more than what
-/// was answered so far; both together stay below the default `retry.timeout` of a minute.
-const HAND_OVER: Duration = Duration::from_secs(20);
-
 /// The distance between the starts of a child that keeps failing: it doubles from the first to the second.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -50,7 +46,7 @@ impl ExecBroker {
 
     /// A child that said hello. It is taken out of the state, so that a call that is given up takes it along.
     async fn take(&self, state: &mut State) -> Result<Process, (String, Option<Duration>)> {
-        if let Some(mut process) = state.process.take() {
+        if let Some(process) = state.process.take() {
             if process.is_running() {
                 return Ok(process);
             }
@@ -90,7 +86,10 @@ impl State {
 #[async_trait]
 impl Broker for ExecBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let until = Instant::now() + HAND_OVER;
+        // What is under way when half of the time is over takes no longer than that again, for it was no more than what was answered
+        // so far.
+        let half = batch.time_left() / 2;
+        let until = Instant::now() + half;
         let mut state = self.state.lock().await;
         let mut process = match self.take(&mut state).await {
             Ok(process) => process,
@@ -105,10 +104,10 @@ impl Broker for ExecBroker {
             Ok(()) => {
                 state.process = Some(process);
                 Outcome::retry(format!(
-                    "`{}` is slow: it answered {} events in {} s; the others follow in the next call",
+                    "`{}` is slow: it answered {} events in {:.0} s; the others follow in the next call",
                     self.program.title,
                     turns.answered(),
-                    HAND_OVER.as_secs()
+                    half.as_secs_f32()
                 ))
             }
             Err(fault) => {

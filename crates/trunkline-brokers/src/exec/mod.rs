@@ -7,15 +7,19 @@
 //! One child serves one batch at a time. It is handed an event only after the one before it in the same conversation was
 //! delivered, so that no child has to think about order; other conversations are pipelined. It is started by the first call
 //! that needs it, and again after it died, at growing distances when it keeps dying. A call that its caller gives up takes the
-//! child with it: what it was still doing must not overtake what comes next.
+//! child with it: what it was still doing must not overtake what comes next. However a child ends, what it started ends with it.
 
 mod broker;
+mod errors;
+mod group;
 mod lines;
 mod process;
 mod program;
 mod protocol;
 pub(crate) mod python;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 pub use broker::ExecBroker;

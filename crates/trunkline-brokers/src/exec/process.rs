@@ -1,33 +1,20 @@
 //! A running child process, and how it ends.
 
 use std::fmt;
-use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::task::JoinHandle;
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::{Instant, timeout};
 use trunkline_core::Batch;
 
+use super::errors::Errors;
+use super::group::Group;
 use super::lines::{Line, Lines};
-use super::program::Program;
+use super::program::{Program, Times};
 use super::protocol::{self, Answer, LONGEST_ANSWER, VERSION, shortened};
 use super::turns::Turns;
-
-/// How long a child may take from its start to its hello; a large Python package is imported in that time.
-const HELLO: Duration = Duration::from_secs(20);
-/// How long a child may take to say whether it is ready.
-const READY: Duration = Duration::from_secs(10);
-/// How long a child may flush after `close`, and then, after SIGTERM, how long it may take to end.
-const CLOSE: Duration = Duration::from_secs(5);
-const TERMINATE: Duration = Duration::from_secs(2);
-/// How long we wait for the status and the last words of a child that seems to have ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The longest line of standard error that goes to our log in one piece, in bytes.
-const LONGEST_LOG_LINE: usize = 4 << 10;
 
 /// Why a child is not used any more.
 #[derive(Debug)]
@@ -36,6 +23,8 @@ pub(super) enum Fault {
     Ended,
     /// It wrote something that is no answer.
     Garbage(String),
+    /// It wrote a JSON object that is no answer, for this reason.
+    Malformed(String, serde_json::Error),
     /// It wrote an answer that does not belong here.
     Unexpected(String),
     /// It speaks another version.
@@ -46,7 +35,7 @@ pub(super) enum Fault {
 
 /// A child that said hello.
 pub(super) struct Process {
-    child: Child,
+    group: Group,
     /// `None` once it does not read any more.
     input: Option<ChildStdin>,
     /// What is still to be written to it.
@@ -54,12 +43,13 @@ pub(super) struct Process {
     written: usize,
     answers: Lines<BufReader<ChildStdout>>,
     errors: Errors,
+    times: Times,
     title: String,
 }
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("title", &self.title).field("child", &self.child).finish_non_exhaustive()
+        f.debug_struct("Process").field("title", &self.title).field("group", &self.group).finish_non_exhaustive()
     }
 }
 
@@ -70,18 +60,20 @@ impl Process {
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(format!("`{}` was started without its pipes", program.title));
         };
+        let group = Group::new(child).map_err(|error| format!("`{}` cannot be watched: {error}", program.title))?;
         let mut process = Self {
-            child,
+            group,
             input: Some(input),
             pending: protocol::hello(program),
             written: 0,
             answers: Lines::new(output, LONGEST_ANSWER),
             errors: Errors::follow(errors, program.broker.clone()),
+            times: program.times,
             title: program.title.clone(),
         };
         match process.hello().await {
             Ok(name) => {
-                let (broker, pid) = (&program.broker, process.child.id().unwrap_or_default());
+                let (broker, pid) = (&program.broker, process.group.pid());
                 tracing::info!(broker, pid, name, "Child process of the broker was started");
                 Ok(process)
             }
@@ -90,7 +82,8 @@ impl Process {
     }
 
     async fn hello(&mut self) -> Result<String, Fault> {
-        match timeout(HELLO, self.answer()).await.map_err(|_| Fault::Silent("hello", HELLO))?? {
+        let limit = self.times.hello;
+        match timeout(limit, self.answer()).await.map_err(|_| Fault::Silent("hello", limit))?? {
             Answer::Hello { version: VERSION, name } => Ok(name.unwrap_or_else(|| self.title.clone())),
             Answer::Hello { version, .. } => Err(Fault::Version(version)),
             Answer::Outcome(_) | Answer::Ready { .. } => Err(Fault::Unexpected("an answer before its hello".to_owned())),
@@ -98,8 +91,8 @@ impl Process {
     }
 
     /// Whether it still runs, as far as the system knows.
-    pub(super) fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    pub(super) fn is_running(&self) -> bool {
+        !self.group.has_ended()
     }
 
     /// Hands over a batch until everything is answered; what is not yet handed over at `until` stays here.
@@ -131,7 +124,8 @@ impl Process {
     /// Asks whether it is ready; the inner error is what it says.
     pub(super) async fn is_ready(&mut self) -> Result<Result<(), String>, Fault> {
         self.pending.extend(protocol::ready());
-        match timeout(READY, self.answer()).await.map_err(|_| Fault::Silent("answer to `ready`", READY))?? {
+        let limit = self.times.ready;
+        match timeout(limit, self.answer()).await.map_err(|_| Fault::Silent("answer to `ready`", limit))?? {
             Answer::Ready { ready: true, .. } => Ok(Ok(())),
             Answer::Ready { ready: false, reason } => {
                 let reason = reason.map_or_else(|| "it gave no reason".to_owned(), |reason| shortened(&reason));
@@ -160,13 +154,17 @@ impl Process {
                         }
                         continue;
                     }
+                    () = self.group.ended() => {
+                        // What it started may go on, and keep the pipe open; but nobody is there any more who answers for it.
+                        self.group.signal(Signal::KILL);
+                        self.input = None;
+                        continue;
+                    }
                 },
-                None => timeout(LAST_WORDS, self.answers.next()).await.map_err(|_| Fault::Ended)?,
+                None => timeout(self.times.last_words, self.answers.next()).await.map_err(|_| Fault::Ended)?,
             };
             return match line {
-                Ok(Some(Line::Whole(line))) => {
-                    serde_json::from_slice(&line).map_err(|_| Fault::Garbage(String::from_utf8_lossy(&line).into_owned()))
-                }
+                Ok(Some(Line::Whole(line))) => serde_json::from_slice(&line).map_err(|error| no_answer(&line, error)),
                 Ok(Some(Line::Part(line))) => Err(Fault::Garbage(String::from_utf8_lossy(&line).into_owned())),
                 Ok(None) | Err(_) => Err(Fault::Ended),
             };
@@ -175,110 +173,79 @@ impl Process {
 
     /// Ends it because of a fault, and says for a person what happened.
     pub(super) async fn end(mut self, fault: Fault) -> String {
-        let status = match fault {
-            Fault::Ended => self.wait(LAST_WORDS).await,
-            _ => None,
-        };
-        if status.is_none() {
-            self.signal(Signal::KILL);
-            self.wait(LAST_WORDS).await;
-        }
+        let limit = self.times.last_words;
+        let ended_itself = matches!(fault, Fault::Ended) && timeout(limit, self.group.ended()).await.is_ok();
+        let status = self.group.reap(limit).await;
         let what = match fault {
-            Fault::Ended => match status {
+            Fault::Ended => match status.filter(|_| ended_itself) {
                 Some(status) => format!("ended ({status})"),
                 None => "closed its standard input or output, and was killed".to_owned(),
             },
             Fault::Garbage(line) => format!(
                 "wrote a line that is no answer of the protocol, and was killed: `{}`; standard output is for answers alone, \
                  everything else belongs on standard error",
-                line.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
+                beginning(&line)
             ),
+            Fault::Malformed(line, error) => {
+                format!("gave an answer that is none of the protocol ({error}), and was killed: `{}`", beginning(&line))
+            }
             Fault::Unexpected(what) => format!("gave {what}, and was killed"),
             Fault::Version(version) => {
                 format!("speaks version {version} of the protocol, and was killed; this Trunkline speaks version {VERSION}")
             }
-            Fault::Silent(what, limit) => format!("gave no {what} within {} s, and was killed", limit.as_secs()),
+            Fault::Silent(what, limit) => format!("gave no {what} within {} s, and was killed", limit.as_secs_f32()),
         };
-        let last = self.errors.last_line().await.map(|line| format!("; the last line of its standard error: {line}"));
+        let last = self.errors.last_line(limit).await.map(|line| format!("; the last line of its standard error: {line}"));
         format!("`{}` {what}{}", self.title, last.unwrap_or_default())
     }
 
-    /// Lets it flush and end by itself, and sees to it that it ends.
+    /// Lets it flush and end by itself, and sees to it that it ends, and what it started with it.
     pub(super) async fn close(mut self) {
+        let Times { close, terminate, last_words, .. } = self.times;
         self.pending.extend(protocol::close());
-        let gone = timeout(CLOSE, async {
-            if let Some(mut input) = self.input.take() {
-                let _ = input.write_all(self.pending.get(self.written..).unwrap_or_default()).await;
+        let (group, answers, pending) =
+            (&mut self.group, &mut self.answers, self.pending.get(self.written..).unwrap_or_default());
+        let input = self.input.take();
+        let talk = async {
+            if let Some(mut input) = input {
+                let _ = input.write_all(pending).await;
+                // Its end of file is the second way to say it.
             }
-            // Its end of file is the second way to say it. Whatever it still writes must not block it.
-            while let Ok(Some(_)) = self.answers.next().await {}
-            self.child.wait().await.ok()
-        });
-        let mut status = gone.await.ok().flatten();
-        if status.is_none() {
-            tracing::warn!(
-                child = self.title,
-                "Child process did not end within {} s of `close` and is terminated",
-                CLOSE.as_secs()
-            );
-            self.signal(Signal::TERM);
-            status = self.wait(TERMINATE).await;
-        }
-        match status {
-            Some(status) if status.success() => {}
-            Some(status) => tracing::warn!(child = self.title, %status, "Child process failed to close"),
-            None => self.signal(Signal::KILL),
-        }
-    }
-
-    async fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        timeout(limit, self.child.wait()).await.ok()?.ok()
-    }
-
-    /// Sends a signal to it and to what it started, unless it has ended.
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // An error means that there is nobody left.
-            let _ = kill_process_group(pid, signal);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-/// The standard error of a child: it goes to our log, and the last line is kept.
-#[derive(Debug)]
-struct Errors {
-    last: Arc<Mutex<Option<String>>>,
-    task: JoinHandle<()>,
-}
-
-impl Errors {
-    fn follow(stream: ChildStderr, broker: String) -> Self {
-        let last = Arc::new(Mutex::new(None));
-        let kept = Arc::clone(&last);
-        let task = tokio::spawn(async move {
-            let mut lines = Lines::new(stream, LONGEST_LOG_LINE);
-            while let Ok(Some(Line::Whole(line) | Line::Part(line))) = lines.next().await {
-                let text: String =
-                    String::from_utf8_lossy(&line).trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                tracing::info!(broker, "{text}");
-                if !text.is_empty() {
-                    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-                }
+            // Whatever it still writes must not block it.
+            while let Ok(Some(_)) = answers.next().await {}
+            std::future::pending::<()>().await;
+        };
+        let ended = async {
+            tokio::select! {
+                () = group.ended() => {}
+                () = talk => {}
             }
-        });
-        Self { last, task }
+        };
+        if timeout(close, ended).await.is_err() {
+            let limit = close.as_secs_f32();
+            tracing::warn!(child = self.title, "Child process did not end within {limit} s of `close` and is terminated");
+            self.group.signal(Signal::TERM);
+            let _ = timeout(terminate, self.group.ended()).await;
+        }
+        let status = self.group.reap(last_words).await;
+        if let Some(status) = status.filter(|status| !status.success()) {
+            tracing::warn!(child = self.title, %status, "Child process failed to close");
+        }
+        // What it said at last is in the log then.
+        self.errors.last_line(last_words).await;
     }
+}
 
-    /// The last line, once there will be no more; a child of the child may keep the stream open, and is not waited for.
-    async fn last_line(&mut self) -> Option<String> {
-        let _ = timeout(LAST_WORDS, &mut self.task).await;
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(shortened)
+/// What is wrong with a line that is no answer.
+fn no_answer(line: &[u8], error: serde_json::Error) -> Fault {
+    let text = String::from_utf8_lossy(line).into_owned();
+    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line) {
+        Ok(_) => Fault::Malformed(text, error),
+        Err(_) => Fault::Garbage(text),
     }
+}
+
+/// The beginning of a line, fit to be shown.
+fn beginning(line: &str) -> String {
+    line.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
@@ -22,6 +23,29 @@ pub(super) struct Program {
     pub(super) settings: serde_json::Value,
     /// What to do when there is no such program.
     pub(super) remedy: &'static str,
+    pub(super) times: Times,
+}
+
+/// How long we are patient with a child.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// From its start to its hello; a large Python package is imported in that time.
+    pub(super) hello: Duration,
+    /// To say whether it is ready.
+    pub(super) ready: Duration,
+    /// To flush after `close`.
+    pub(super) close: Duration,
+    /// To end after SIGTERM.
+    pub(super) terminate: Duration,
+    /// For the status and the last words of a child that seems to have ended.
+    pub(super) last_words: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let [hello, ready, close, terminate, last_words] = [20, 10, 5, 2, 1].map(Duration::from_secs);
+        Self { hello, ready, close, terminate, last_words }
+    }
 }
 
 /// Without the environment and the settings, which may hold secrets.

@@ -9,7 +9,7 @@ use trunkline_config::Section;
 use trunkline_core::Broker;
 
 use super::broker::ExecBroker;
-use super::program::Program;
+use super::program::{Program, Times};
 
 /// The helper: an `exec` program that loads the class. Python from 3.8 on, nothing else.
 const HELPER: &str = include_str!("helper.py");
@@ -40,6 +40,7 @@ pub fn python_from_section(section: &Section<'_>, directory: &Path) -> Option<Ar
         directory: directory.to_owned(),
         environment: Vec::new(),
         settings: json!({"class": class, "endpoint": endpoint}),
+        times: Times::default(),
         remedy: "install Python 3.8 or later, or name the interpreter in the variable TRUNKLINE_PYTHON",
     })))
 }

@@ -8,7 +8,7 @@ use trunkline_config::{Section, UnknownKeys};
 use trunkline_core::Broker;
 
 use super::broker::ExecBroker;
-use super::program::Program;
+use super::program::{Program, Times};
 
 /// Builds the broker from its section; relative paths start at `directory`, where the child runs too.
 pub fn exec_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Broker>> {
@@ -44,6 +44,7 @@ pub fn exec_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<
         directory: within.map_or_else(|| directory.to_owned(), |within| directory.join(within)),
         environment,
         settings: Value::Object(settings.unwrap_or_default()),
+        times: Times::default(),
         remedy: "install it, or correct `command`",
     })))
 }

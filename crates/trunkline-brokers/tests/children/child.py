@@ -64,9 +64,6 @@ for line in stream:
         say({"type": "ready", "ready": how != "not ready", "reason": "the\ncellar is locked"})
     elif kind == "close":
         note("close")
-        if how == "ignores close":
-            print("never", file=sys.stderr)
-            time.sleep(1_000)
         sys.exit(0)
     else:
         count += 1
@@ -81,6 +78,8 @@ for line in stream:
                 say("print() goes to standard output")
             elif how == "too long":
                 say(json.dumps({"type": "outcome", "id": identity, "outcome": "delivered", "reason": "x" * (2 << 20)}))
+            elif how == "misspelt":
+                say({"type": "outcome", "id": identity, "outcome": "ok"})
             elif how == "unknown id":
                 say({"type": "outcome", "id": "nobody", "outcome": "delivered"})
             elif how == "twice":

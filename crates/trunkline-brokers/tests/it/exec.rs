@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 use trunkline_brokers::Brokers;
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
 use trunkline_core::{Batch, Broker, Event, Outcome};
@@ -55,6 +56,20 @@ impl Child {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Waits until the child has noted a line that begins so, for the `count`th time, and gives it.
+    async fn noted(&self, beginning: &str, count: usize) -> String {
+        let noted = async {
+            loop {
+                let record = self.record();
+                if let Some(line) = record.iter().filter(|line| line.starts_with(beginning)).nth(count - 1) {
+                    return line.clone();
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), noted).await.expect("it is noted")
+    }
+
     /// The conversations and times of what arrived.
     fn arrived(&self) -> Vec<(String, u64)> {
         let words = |line: &String| {
@@ -78,7 +93,7 @@ impl Child {
                 Outcome::Retry { after, .. } => *after,
                 _ => None,
             });
-            tokio::time::sleep(wait.max().unwrap_or_default()).await;
+            sleep(wait.max().unwrap_or_default()).await;
             let mut outcomes = outcomes.into_iter();
             rest.retain(|_| outcomes.next() != Some(Outcome::Delivered));
         }
@@ -172,6 +187,10 @@ async fn a_child_that_fails_in_mid_batch_is_started_again_and_nothing_is_lost() 
         ("dies", "ended (exit status: 4); the last line of its standard error: out of cheese"),
         ("garbage", "wrote a line that is no answer of the protocol, and was killed: `print() goes to standard output`"),
         ("too long", "wrote a line that is no answer of the protocol, and was killed: `{\"type\": \"outcome\","),
+        (
+            "misspelt",
+            "gave an answer that is none of the protocol (unknown variant `ok`, expected one of `delivered`, `retry`, `reject`",
+        ),
         ("unknown id", "gave an outcome for `nobody`, an event that it has not or answered before, and was killed"),
         ("twice", "an event that it has not or answered before, and was killed"),
         ("closes", "closed its standard input or output, and was killed"),
@@ -229,15 +248,19 @@ async fn a_child_that_ended_between_two_batches_costs_nothing() {
 async fn a_call_that_is_given_up_takes_the_child_with_it() {
     let child = Child::new("{how: hangs, at: 3}");
     let events = journal(10);
-    let given_up = tokio::time::timeout(Duration::from_secs(2), child.broker.publish(&batch(&events, &key()))).await;
-    assert!(given_up.is_err());
+    let call = batch(&events, &key());
+    tokio::select! {
+        outcomes = child.broker.publish(&call) => panic!("it answers: {outcomes:?}"),
+        _ = child.noted("event", 2) => {}
+    }
     let pid = child.record()[0].split(' ').nth(1).unwrap().to_owned();
     let process = format!("/proc/{pid}/stat");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while std::fs::read_to_string(&process).is_ok_and(|stat| !stat.contains(") Z ")) {
-        assert!(Instant::now() < deadline, "the child still runs");
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while std::fs::read_to_string(&process).is_ok_and(|stat| !stat.contains(") Z ")) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), ended).await.expect("the child still runs");
     child.deliver_all(&events).await;
     assert_ordered_and_whole(&child, &events);
 }
@@ -252,12 +275,18 @@ async fn a_child_says_whether_it_is_ready() {
 }
 
 #[tokio::test]
-async fn a_child_that_ignores_the_end_is_ended() {
-    let child = Child::new("{how: ignores close}");
-    deliver(&*child.broker, &batch(&journal(1), &key())).await;
-    child.broker.close().await;
-    let pid = child.record()[0].split(' ').nth(1).unwrap().to_owned();
-    assert!(!Path::new("/proc").join(pid).exists(), "the child still runs");
+async fn a_slow_child_is_given_no_more_when_half_of_the_time_is_over() {
+    let child = Child::new("{}");
+    let events: Vec<_> = (1..=9).map(|offset| event(offset, &format!("user{offset}"), "x")).collect();
+    // The first is handed over all the same, or none ever would be.
+    let outcomes = child.broker.publish(&Batch { deadline: Instant::now(), ..batch(&events, &key()) }).await;
+    assert_eq!(outcomes[0], Outcome::Delivered);
+    for outcome in &outcomes[1..] {
+        let said = "child.py` is slow: it answered 1 events in 0 s; the others follow in the next call";
+        assert!(reason(outcome).ends_with(said), "{outcome:?}");
+    }
+    deliver(&*child.broker, &batch(&events[1..], &key())).await;
+    assert_eq!((child.arrived().len(), child.lives()), (9, 1));
 }
 
 #[tokio::test]
