@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trunkline_config::{Section, closest};
 use trunkline_core::{Broker, Source};
 
-use crate::exec::python::is_class_path;
+use crate::exec::python::{OURS, is_class_path, name_of_class};
 use crate::file::file_source_from_section;
 use crate::{
     exec_from_section, file_from_section, pika_from_section, pika_source_from_section, python_from_section, redis_from_section,
@@ -59,6 +59,10 @@ pub struct BrokerSpec {
     pub class: Option<&'static str>,
     /// Whether it stores our cursor with its data, so that its effect is exactly once with a single lane.
     pub exactly_once: bool,
+    /// Whether it works on one batch at a time, so that with several lanes their batches would wait for each other.
+    pub one_at_a_time: bool,
+    /// The key under which stands what all brokers share, where every other key of the section belongs to a class that is not ours.
+    pub shared_under: Option<&'static str>,
     /// Publishes events; `None` while it is not built in.
     pub build: Option<Build>,
     /// Reads events; `None` when it cannot, or is not built in.
@@ -70,7 +74,23 @@ pub struct BrokerSpec {
 impl BrokerSpec {
     /// A row of a broker of one's own, which publishes at least once.
     pub const fn new(kind: &'static str, summary: &'static str, build: Build) -> Self {
-        Self { kind, summary, class: None, exactly_once: false, build: Some(build), source: None, feature: None }
+        Self {
+            kind,
+            summary,
+            class: None,
+            exactly_once: false,
+            one_at_a_time: false,
+            shared_under: None,
+            build: Some(build),
+            source: None,
+            feature: None,
+        }
+    }
+
+    /// What a broker is called that is given no name, when `written` stands under `type`: its kind, or the last part of the path of
+    /// a class.
+    pub fn default_name<'n>(&self, written: &'n str) -> &'n str {
+        if self.shared_under.is_some() { name_of_class(written) } else { self.kind }
     }
 }
 
@@ -79,7 +99,7 @@ const PYTHON: &str = "python";
 
 /// The brokers of this crate, and those that other crates of ours bring; sorted.
 const ROWS: &[BrokerSpec] = &[
-    BrokerSpec::new("exec", "a child process that reads JSON lines", exec_from_section),
+    BrokerSpec { one_at_a_time: true, ..BrokerSpec::new("exec", "a child process that reads JSON lines", exec_from_section) },
     BrokerSpec {
         class: Some("rasa.core.brokers.file.FileEventBroker"),
         exactly_once: true,
@@ -91,6 +111,8 @@ const ROWS: &[BrokerSpec] = &[
         summary: "a topic of Apache Kafka",
         class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
         exactly_once: false,
+        one_at_a_time: false,
+        shared_under: None,
         build: None,
         source: None,
         feature: Some("kafka"),
@@ -100,7 +122,11 @@ const ROWS: &[BrokerSpec] = &[
         source: Some(pika_source_from_section),
         ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", pika_from_section)
     },
-    BrokerSpec::new(PYTHON, "a Python class as Rasa loads it, by its path in `type`", python_from_section),
+    BrokerSpec {
+        one_at_a_time: true,
+        shared_under: Some(OURS),
+        ..BrokerSpec::new(PYTHON, "a Python class as Rasa loads it, by its path in `type`", python_from_section)
+    },
     BrokerSpec {
         exactly_once: true,
         source: Some(redis_source_from_section),
@@ -225,6 +251,14 @@ mod tests {
             assert_eq!(brokers.find(written).unwrap().kind, kind, "{written}");
         }
         assert!(matches!(brokers.find("my-package.MyBroker"), Err(UnknownKind::Class(_))));
+    }
+
+    #[test]
+    fn a_class_is_called_after_the_last_part_of_its_path_and_others_after_their_kind() {
+        let brokers = Brokers::default();
+        let name = |written: &'static str| brokers.find(written).unwrap().default_name(written).to_owned();
+        assert_eq!(name("my_package.brokers.MyBroker"), "MyBroker");
+        assert_eq!([name("FILE"), name("rasa.core.brokers.file.FileEventBroker")], ["file", "file"]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ def load_class(path):
             ) from None
         raise Hopeless(
             f"module `{module_name}` needs the module `{missing}`, which is not installed for {sys.executable}; "
-            f"install it, or name another interpreter in the variable TRUNKLINE_PYTHON"
+            f"install it, or name another interpreter: `trunkline: {{python: ...}}`"
         ) from error
     except Exception as error:
         raise Hopeless(f"module `{module_name}` could not be imported: {described(error)}") from error

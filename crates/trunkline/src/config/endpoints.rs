@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, ReadBy, SqlTrackerStore, UnknownKind};
-use trunkline_config::{Section, TimeUnit, UnknownKeys};
+use trunkline_config::{Section, TimeUnit, UnknownKeys, Value};
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
 use super::{BrokerPlan, SourcePlan, sources};
@@ -19,7 +19,8 @@ pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -
     root.sections("event_broker", |section| {
         let Some(plan) = broker(section, directory, brokers) else { return };
         if plans.iter().any(|other| other.subscription.name == plan.subscription.name) {
-            let hint = "give each its own `name`; the cursor of a broker is stored under it";
+            let hint =
+                "give each its own `name` (that of a class stands under `trunkline`); the cursor of a broker is stored under it";
             section.error("name", format!("two brokers are called `{}`", plan.subscription.name), Some(hint));
         }
         plans.push(plan);
@@ -39,8 +40,10 @@ pub(super) fn source_of_broker(
     let (mut names, mut found) = (Vec::new(), None);
     root.sections("event_broker", |section| {
         let (key, kind) = kind(section);
-        let kinds_own = brokers.find(&kind).map_or(kind.as_str(), |spec| spec.kind);
-        let its_name = section.string("name").unwrap_or_else(|| kinds_own.to_owned());
+        let its_name = match brokers.find(&kind) {
+            Ok(spec) => shared(section, spec, |shared| name_of(shared, spec, &kind)),
+            Err(_) => section.string("name").unwrap_or_else(|| kind.clone()),
+        };
         section.entries();
         if its_name == name {
             found = Some(sources::readable(section, key, &kind, brokers).and_then(|spec| {
@@ -107,7 +110,10 @@ fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<
         section.entries();
         return None;
     };
-    let subscription = subscription(section, spec);
+    if let Some(ours) = spec.shared_under {
+        warn_of_what_looks_shared(section, ours);
+    }
+    let subscription = shared(section, spec, |shared| subscription(shared, spec, &kind));
     let broker = build(section, directory)?;
     let subscription = subscription?;
     let limit = subscription.retry.timeout;
@@ -122,15 +128,50 @@ fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<
     Some(BrokerPlan { kind: spec.kind, subscription, broker })
 }
 
+/// Reads what all brokers share where it stands: in the section itself, or under a key of it when the others belong to a class.
+fn shared<T>(section: &Section<'_>, spec: &BrokerSpec, read: impl FnOnce(&Section<'_>) -> T) -> T {
+    match spec.shared_under {
+        None => read(section),
+        Some(key) => section.section_or_empty(key, |shared| {
+            // What nobody knows there is for the broker to say, which has keys of its own beside these.
+            shared.entries();
+            read(shared)
+        }),
+    }
+}
+
+/// Warns of keys that go to a class although they look like ours.
+fn warn_of_what_looks_shared(section: &Section<'_>, ours: &str) {
+    for (key, known) in [("filter", &FILTER_KEYS[..]), ("batch", &BATCH_KEYS), ("retry", &RETRY_KEYS)] {
+        let Some(Value::Mapping(entries)) = section.node(key).map(|node| &node.value) else { continue };
+        if !entries.is_empty() && entries.iter().all(|(key, _)| known.contains(&key.name.as_str())) {
+            let hint = format!("for the gateway write it under `{ours}:`");
+            section.warning(key, format!("`{key}` goes to the class"), Some(&hint));
+        }
+    }
+}
+
+fn name_of(section: &Section<'_>, spec: &BrokerSpec, kind: &str) -> String {
+    section.string("name").unwrap_or_else(|| spec.default_name(kind).to_owned())
+}
+
 /// What every broker may say about how it gets its events.
-fn subscription(section: &Section<'_>, spec: &BrokerSpec) -> Option<Subscription> {
-    let name = section.string("name").unwrap_or_else(|| spec.kind.to_owned());
+fn subscription(section: &Section<'_>, spec: &BrokerSpec, kind: &str) -> Option<Subscription> {
+    let name = name_of(section, spec, kind);
     let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
     let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
     let lanes: u32 = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
-    if lanes > 1 && spec.exactly_once {
-        let hint = "it stores one cursor with its data, which is what makes its effect exactly once; leave `lanes` out";
-        section.error("lanes", format!("broker type `{}` works with one lane only", spec.kind), Some(hint));
+    let why = match spec {
+        BrokerSpec { exactly_once: true, .. } => {
+            Some("it stores one cursor with its data, which is what makes its effect exactly once; leave `lanes` out")
+        }
+        BrokerSpec { one_at_a_time: true, .. } => {
+            Some("its child process works on one batch at a time, and on the conversations in it side by side; leave `lanes` out")
+        }
+        _ => None,
+    };
+    if let Some(why) = why.filter(|_| lanes > 1) {
+        section.error("lanes", format!("broker type `{}` works with one lane only", spec.kind), Some(why));
     }
     let batch = section.section_or_empty("batch", batch);
     let retry = section.section_or_empty("retry", retry);
@@ -141,6 +182,10 @@ fn subscription(section: &Section<'_>, spec: &BrokerSpec) -> Option<Subscription
         Subscription { lanes: LaneMode::Conversations, concurrency: lanes as usize, ..subscription }
     })
 }
+
+const FILTER_KEYS: [&str; 4] = ["types", "exclude_types", "channels", "conversations"];
+const BATCH_KEYS: [&str; 2] = ["events", "bytes"];
+const RETRY_KEYS: [&str; 5] = ["initial", "most", "attempts", "timeout", "on_exhausted"];
 
 /// More would not help any receiver: each is a batch under way.
 const MOST_LANES: u32 = 64;
