@@ -12,21 +12,16 @@ function answer(message) {
   process.stdout.write(JSON.stringify(message) + '\n');
 }
 
-/** Posts `body`; resolves with the response, whatever its status. */
-function post(url, headers, body) {
+/** Sends a request; resolves with the response, whatever its status. */
+function send(method, url, headers, seconds, body) {
   return new Promise((resolve, reject) => {
     const client = url.protocol === 'https:' ? https : http;
-    const options = {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers },
-      timeout: 10_000,
-    };
-    const request = client.request(url, options, (response) => {
+    const request = client.request(url, { method, headers, timeout: seconds * 1000 }, (response) => {
       response.resume();
       response.on('end', () => resolve(response));
       response.on('error', reject);
     });
-    request.on('timeout', () => request.destroy(new Error('no answer within 10 s')));
+    request.on('timeout', () => request.destroy(new Error(`no answer within ${seconds} s`)));
     request.on('error', reject);
     request.end(body);
   });
@@ -35,7 +30,9 @@ function post(url, headers, body) {
 /** What became of the event, by the status that the receiver gave it. */
 async function publish(settings, id, text) {
   try {
-    const response = await post(settings.url, { ...settings.headers, 'idempotency-key': id }, text);
+    const length = Buffer.byteLength(text);
+    const headers = { 'content-type': 'application/json', 'content-length': length, ...settings.headers, 'idempotency-key': id };
+    const response = await send('POST', settings.url, headers, 10, text);
     const status = response.statusCode;
     if (status < 300) {
       return { outcome: 'delivered' };
@@ -75,8 +72,8 @@ async function main() {
       }
       case 'ready':
         try {
-          // Any answer will do: somebody is there.
-          await post(settings.url, { ...settings.headers, 'x-check': 'true' }, '{}');
+          // Any answer will do: somebody is there. We have 10 seconds to say so.
+          await send('HEAD', settings.url, settings.headers, 5);
           answer({ type: 'ready', ready: true });
         } catch (error) {
           answer({ type: 'ready', ready: false, reason: error.message });

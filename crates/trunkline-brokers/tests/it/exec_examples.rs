@@ -58,17 +58,23 @@ async fn answer(stream: TcpStream, posted: Posted) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let (mut length, mut id, mut line) = (0, None, String::new());
+        let mut method = None;
         while line != "\r\n" {
             line.clear();
             if stream.read_line(&mut line).await.ok()? == 0 {
                 return None;
             }
+            method.get_or_insert_with(|| line.split(' ').next().unwrap_or_default().to_owned());
             let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap(),
                 "idempotency-key" => id = Some(value.to_owned()),
                 _ => {}
             }
+        }
+        if method.as_deref() == Some("HEAD") {
+            stream.write_all(b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 3\r\n\r\n").await.ok()?;
+            continue;
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;

@@ -62,3 +62,9 @@ fn mistakes_in_the_section_are_found_by_check() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("event_broker.url: required key is missing") && said.contains("did you mean `port`?"), "{said}");
 }
+
+#[test]
+fn its_own_project_is_sound() {
+    let output = Command::new(BINARY).arg("check").arg(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
