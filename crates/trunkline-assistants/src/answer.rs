@@ -1,11 +1,9 @@
 //! What a server answered, read within bounds.
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Response, StatusCode};
 use trunkline_core::AssistantError;
+use trunkline_http::{Incoming, StatusCode};
 
-use crate::client::describe;
 use crate::place::Place;
 
 /// How much of a refusal is read, for an error.
@@ -13,7 +11,7 @@ const REFUSAL_BYTES: usize = 4096;
 
 /// A status and a body that is still to come.
 pub(crate) struct Answer<'e> {
-    response: Response,
+    incoming: Incoming,
     place: Place<'e>,
     max: usize,
     limit: &'static str,
@@ -21,8 +19,8 @@ pub(crate) struct Answer<'e> {
 }
 
 impl<'e> Answer<'e> {
-    pub(crate) fn new(response: Response, place: Place<'e>, max: usize) -> Self {
-        Self { response, place, max, limit: "max_body", read: 0 }
+    pub(crate) fn new(incoming: Incoming, place: Place<'e>, max: usize) -> Self {
+        Self { incoming, place, max, limit: "max_body", read: 0 }
     }
 
     /// With another limit than the endpoint's, and the key that sets it.
@@ -31,7 +29,7 @@ impl<'e> Answer<'e> {
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        self.response.status()
+        self.incoming.status()
     }
 
     pub(crate) fn place(&self) -> &Place<'e> {
@@ -40,17 +38,17 @@ impl<'e> Answer<'e> {
 
     /// Whether the body is a JSON object per line. Rasa calls that an event stream, although it is none.
     pub(crate) fn is_lines(&self) -> bool {
-        let value = self.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = self.incoming.header("content-type").unwrap_or_default();
         let media_type = value.split(';').next().unwrap_or_default().trim();
         ["application/x-ndjson", "text/event-stream"].iter().any(|lines| media_type.eq_ignore_ascii_case(lines))
     }
 
     /// The next part of the body; an error once there is more of it than allowed.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, AssistantError> {
-        if self.response.content_length().is_some_and(|announced| announced > self.max as u64) {
+        if self.incoming.content_length().is_some_and(|announced| announced > self.max as u64) {
             return Err(self.too_large());
         }
-        let chunk = self.response.chunk().await.map_err(|error| self.place.failed(&describe(error), "a complete answer"))?;
+        let chunk = self.incoming.chunk().await.map_err(|failure| self.place.unanswered(&failure, "a complete answer"))?;
         self.read += chunk.as_ref().map_or(0, Bytes::len);
         if self.read > self.max { Err(self.too_large()) } else { Ok(chunk) }
     }
@@ -59,7 +57,7 @@ impl<'e> Answer<'e> {
     pub(crate) async fn body(&mut self) -> Result<Bytes, AssistantError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
-            if body.is_empty() && self.response.content_length() == Some(chunk.len() as u64) {
+            if body.is_empty() && self.incoming.content_length() == Some(chunk.len() as u64) {
                 return Ok(chunk);
             }
             body.extend_from_slice(&chunk);
@@ -68,16 +66,11 @@ impl<'e> Answer<'e> {
     }
 
     /// The error for a status that is not `expected`, with the head of its body.
-    pub(crate) async fn refused(mut self, expected: &str) -> AssistantError {
-        let mut head = BytesMut::new();
-        while head.len() < REFUSAL_BYTES {
-            // Whatever ends the body early, the status is what matters.
-            let Ok(Some(chunk)) = self.response.chunk().await else { break };
-            head.extend_from_slice(chunk.get(..REFUSAL_BYTES).unwrap_or(&chunk));
-        }
-        let status = self.status();
-        let redirect = if status.is_redirection() { ", a redirect, which is not followed," } else { "" };
-        let found = format!("status {}{redirect} and {}", status.as_u16(), self.place.excerpt(&head));
+    pub(crate) async fn refused(self, expected: &str) -> AssistantError {
+        // Whatever ends the body early, the status is what matters.
+        let answer = self.incoming.read(REFUSAL_BYTES).await;
+        let redirect = if answer.status.is_redirection() { ", a redirect, which is not followed," } else { "" };
+        let found = format!("status {}{redirect} and {}", answer.status.as_u16(), self.place.excerpt(&answer.body));
         self.place.failed(&found, expected)
     }
 

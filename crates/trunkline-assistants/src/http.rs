@@ -11,17 +11,17 @@
 //! status 204 or an empty body when there is nothing to say. A reply is an object with at least one of `text`, `buttons`,
 //! `quick_replies`, `elements`, `custom`, `image` and `attachment`, and perhaps `metadata`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::{Method, StatusCode};
 use trunkline_config::Section;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Assistant, AssistantError, Turn, UserMessage};
+use trunkline_http::{Method, StatusCode};
 
 use crate::client::Client;
-use crate::endpoint::Endpoint;
 use crate::replies::{Form, Replies};
 
 const EXPECTED_STATUS: &str =
@@ -32,9 +32,8 @@ struct Http {
     client: Client,
 }
 
-pub(crate) fn from_section(section: &Section<'_>, timeout: Duration) -> Option<Arc<dyn Assistant>> {
-    let endpoint = Endpoint::from_section(section, timeout)?;
-    Some(Arc::new(Http { client: Client::new("http", endpoint) }))
+pub(crate) fn from_section(section: &Section<'_>, directory: &Path, timeout: Duration) -> Option<Arc<dyn Assistant>> {
+    Some(Arc::new(Http { client: Client::from_section("http", section, directory, timeout)? }))
 }
 
 #[async_trait]
@@ -44,7 +43,7 @@ impl Assistant for Http {
     }
 
     async fn answer(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError> {
-        let answer = self.client.post(&self.client.endpoint().url, request(message)).await?;
+        let answer = self.client.post(self.client.url(), request(message)).await?;
         match answer.status() {
             StatusCode::NO_CONTENT => return Ok(()),
             StatusCode::OK => {}
@@ -59,7 +58,7 @@ impl Assistant for Http {
 
     /// Any answer to a `HEAD` will do: what it would say to a message cannot be found out without sending one.
     async fn is_ready(&self) -> Result<(), String> {
-        let asked = self.client.probe(Method::HEAD, &self.client.endpoint().url).await;
+        let asked = self.client.probe(Method::HEAD, self.client.url()).await;
         asked.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -11,17 +11,18 @@
 //!
 //! The adapters ask and translate. The time limit of a turn, the apology and the number of turns at the same time are in
 //! the plan, but are the caller's to keep; so is asking again. An adapter never asks twice, because an assistant that
-//! was asked may have acted. Redirects are not followed and proxies of the environment are not used. The address is the
-//! operator's own, so it may lie on loopback or in a private network.
+//! was asked may have acted. They ask by the guarded client of `trunkline-http`.
 //!
 //! ```
+//! use std::path::Path;
+//!
 //! use trunkline_config::{Diagnostics, Document, UnknownKeys};
 //!
 //! let text = "assistant:\n  type: rasa\n  url: http://localhost:5006\n  timeout: 20s\n";
 //! let diagnostics = Diagnostics::new();
 //! let document = Document::parse("trunkline.yml", text, &|_| None, &diagnostics).expect("valid YAML");
 //! let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-//!     root.section_or_empty("assistant", trunkline_assistants::from_section)
+//!     root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, Path::new("pizzeria")))
 //! });
 //! let plan = plan.expect("there are no errors");
 //! assert_eq!((plan.kind, plan.timeout.as_secs(), plan.concurrency), ("rasa", 20, 256));
@@ -30,7 +31,6 @@
 mod answer;
 mod client;
 mod echo;
-mod endpoint;
 mod http;
 mod place;
 mod plan;

@@ -1,6 +1,7 @@
 //! The `assistant` section of `trunkline.yml`.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,10 +60,11 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// Reads the `assistant` section; an empty one means the echo with its defaults.
+/// Reads the `assistant` section; an empty one means the echo with its defaults. Relative paths of certificates start at
+/// `directory`.
 ///
 /// Every problem is reported through the section; `None` is never without an error. Nothing outside the process is touched.
-pub fn from_section(section: &Section<'_>) -> Option<Plan> {
+pub fn from_section(section: &Section<'_>, directory: &Path) -> Option<Plan> {
     section.unknown_keys(UnknownKeys::Refuse);
     let timeout = timeout(section);
     let apology = apology(section);
@@ -72,7 +74,7 @@ pub fn from_section(section: &Section<'_>) -> Option<Plan> {
         section.entries();
         return None;
     };
-    let assistant = spec.build.and_then(|build| build(section, timeout))?;
+    let assistant = spec.build.and_then(|build| build(section, directory, timeout))?;
     let concurrency = concurrency.and_then(|number| number.try_into().ok()).unwrap_or(DEFAULT_CONCURRENCY);
     Some(Plan { kind: spec.kind, assistant, timeout, apology, concurrency })
 }

@@ -1,5 +1,6 @@
 //! Every assistant by name, built in or not.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::{http, rasa};
 /// What a section without a `type` means.
 pub const DEFAULT_KIND: &str = "echo";
 
-/// Builds an assistant from its section; the duration is the time limit of a turn.
+/// Builds an assistant from its section; relative paths start at the directory, and the duration is the time limit of a turn.
 ///
 /// The caller has asked the section before for the keys that all assistants share. Every problem is reported through the
 /// section; `None` is never without an error. Nothing outside the process is touched.
-pub type Build = fn(&Section<'_>, Duration) -> Option<Arc<dyn Assistant>>;
+pub type Build = fn(&Section<'_>, &Path, Duration) -> Option<Arc<dyn Assistant>>;
 
 /// A row of [`ASSISTANTS`].
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,7 @@ impl AssistantSpec {
 
 /// Every type of assistant, sorted.
 pub const ASSISTANTS: &[AssistantSpec] = &[
-    AssistantSpec { kind: "echo", summary: "says the user's text back", build: Some(|_, _| Some(Arc::new(Echo))) },
+    AssistantSpec { kind: "echo", summary: "says the user's text back", build: Some(|_, _, _| Some(Arc::new(Echo))) },
     AssistantSpec { kind: "http", summary: "any URL that answers a POST with replies", build: Some(http::from_section) },
     AssistantSpec { kind: "openai", summary: "a chat API in the form of OpenAI's", build: None },
     AssistantSpec { kind: "rasa", summary: "a server that speaks Rasa's REST channel", build: Some(rasa::from_section) },

@@ -1,7 +1,7 @@
 //! What came back.
 
-use bytes::{Bytes, BytesMut};
-use reqwest::{Response, StatusCode};
+use bytes::Bytes;
+use reqwest::StatusCode;
 
 use crate::HeaderMap;
 
@@ -19,26 +19,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads at most `most` bytes of the body. A status that came is an answer, whatever becomes of the body behind it.
-    pub(crate) async fn read(mut response: Response, most: usize) -> Self {
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = BytesMut::new();
-        let is_whole = loop {
-            match response.chunk().await {
-                Ok(None) => break true,
-                Ok(Some(chunk)) => {
-                    let room = most - body.len();
-                    body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-                    if chunk.len() > room {
-                        break false;
-                    }
-                }
-                Err(_) => break false,
-            }
-        };
-        Self { status, headers, body: body.freeze(), is_whole }
-    }
-
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

@@ -10,9 +10,10 @@ use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
 
+use crate::endpoint::shown;
 use crate::failure::root;
 use crate::resolver::{Guarded, System};
-use crate::{Allow, Answer, Failure, HeaderMap, Refused, Tls};
+use crate::{Allow, Answer, Failure, HeaderMap, Incoming, Refused, Tls};
 
 /// How long a connection may take, its lookup and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ pub struct Client {
 }
 
 /// A request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request<'r> {
     /// The method.
     pub method: Method,
@@ -41,8 +42,13 @@ pub struct Request<'r> {
     pub body: Bytes,
     /// The longest that all of it may take, from the lookup to the end of the answer.
     pub timeout: Duration,
-    /// How many bytes of the answer's body are read.
-    pub most_body: usize,
+}
+
+/// Without the headers, the body and the query, which may be secret.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).field("url", &shown(self.url)).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -74,13 +80,18 @@ impl Client {
         Ok(Self { http, allow })
     }
 
-    /// Sends a request and waits for the answer, whatever its status.
-    pub async fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
-        let Request { method, url, headers, body, timeout, most_body } = request;
+    /// Sends a request and waits for the beginning of the answer, whatever its status.
+    pub async fn open(&self, request: Request<'_>) -> Result<Incoming, Failure> {
+        let Request { method, url, headers, body, timeout } = request;
         self.check_literal(url)?;
         let sending = self.http.request(method, url.clone()).headers(headers).body(body).timeout(timeout).send();
         let response = sending.await.map_err(|error| Failure::new(&error, timeout))?;
-        Ok(Answer::read(response, most_body).await)
+        Ok(Incoming::new(response, timeout))
+    }
+
+    /// The same, and reads at most `most` bytes of the answer's body.
+    pub async fn send(&self, request: Request<'_>, most: usize) -> Result<Answer, Failure> {
+        Ok(self.open(request).await?.read(most).await)
     }
 
     /// No resolver is ever asked about an address that the URL names itself.

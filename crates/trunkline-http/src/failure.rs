@@ -17,9 +17,15 @@ pub enum Failure {
     /// It took longer than it may. Whether it was heard is not known.
     #[error("there was no answer within {} s", .0.as_secs_f32())]
     NoAnswer(Duration),
+    /// There is no client that could ask.
+    #[error("{0}")]
+    NoClient(String),
     /// The connection broke. Whether the request was heard is not known.
     #[error("the connection broke before there was an answer: {0}")]
     Broken(String),
+    /// The answer began, and the connection broke before its end.
+    #[error("the answer broke off: {0}")]
+    BrokenOff(String),
 }
 
 impl Failure {
@@ -37,6 +43,11 @@ impl Failure {
         } else {
             Self::Broken(explain(&cause, false))
         }
+    }
+
+    /// The same while the body of an answer is read.
+    pub(crate) fn in_body(error: &reqwest::Error, limit: Duration) -> Self {
+        if error.is_timeout() { Self::NoAnswer(limit) } else { Self::BrokenOff(root(error).to_string()) }
     }
 }
 

@@ -64,7 +64,7 @@ impl Secrets {
 }
 
 /// Takes the user and the password out of `url`, with their escapes resolved.
-pub fn take_user(url: &mut Url) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn take_user(url: &mut Url) -> Option<(Vec<u8>, Vec<u8>)> {
     let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
     let password = url.password().map(decoded);
     if url.username().is_empty() && password.is_none() {

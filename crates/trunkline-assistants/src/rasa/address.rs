@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use reqwest::Url;
+use trunkline_http::Url;
 
 /// Where the parts of a server are.
 pub(super) struct Addresses {

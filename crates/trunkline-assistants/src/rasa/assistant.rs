@@ -1,9 +1,9 @@
 //! Turns with a Rasa server.
 
 use async_trait::async_trait;
-use reqwest::{Method, StatusCode};
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Assistant, AssistantError, Recording, Turn, UserMessage};
+use trunkline_http::{Method, StatusCode};
 
 use super::address::{Addresses, Include, TrackerAddress};
 use super::tracker;

@@ -1,5 +1,6 @@
 //! The section `type: rasa`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,13 @@ use trunkline_core::{Assistant, Recording};
 
 use super::address::Addresses;
 use super::assistant::Rasa;
-use crate::client::Client;
-use crate::endpoint::{Endpoint, size};
+use crate::client::{Client, size};
 
 /// A tracker holds the whole conversation, about a kilobyte for each event.
 const DEFAULT_MAX_TRACKER: u64 = 16 << 20;
 
 /// Builds the assistant from its section.
-pub(crate) fn from_section(section: &Section<'_>, timeout: Duration) -> Option<Arc<dyn Assistant>> {
+pub(crate) fn from_section(section: &Section<'_>, directory: &Path, timeout: Duration) -> Option<Arc<dyn Assistant>> {
     let choices = [("messages", Recording::Gateway), ("tracker", Recording::Assistant)];
     let recording = section.enumeration("events", &choices).unwrap_or(Recording::Gateway);
     let stream = section.boolean("stream").unwrap_or(false);
@@ -30,7 +30,7 @@ pub(crate) fn from_section(section: &Section<'_>, timeout: Duration) -> Option<A
         }
         Recording::Assistant | Recording::Gateway => {}
     }
-    let endpoint = Endpoint::from_section(section, timeout)?;
-    let addresses = Addresses::new(&endpoint.url, stream && recording == Recording::Gateway);
-    Some(Arc::new(Rasa { client: Client::new("rasa", endpoint), addresses, recording, max_tracker }))
+    let client = Client::from_section("rasa", section, directory, timeout)?;
+    let addresses = Addresses::new(client.url(), stream && recording == Recording::Gateway);
+    Some(Arc::new(Rasa { client, addresses, recording, max_tracker }))
 }

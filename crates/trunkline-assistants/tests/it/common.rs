@@ -1,6 +1,7 @@
 //! A server whose answers a test decides, a turn that reports what is done with it, and assistants from configuration.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -147,10 +148,17 @@ pub(crate) fn from(sender: &str) -> UserMessage {
 
 /// The plan of the section with `yaml` in it; with what was said about it, as `severity: path: message (hint)`.
 pub(crate) fn read(yaml: &str) -> (Option<Plan>, Vec<String>) {
+    read_in(Path::new("/nowhere"), yaml)
+}
+
+/// The same in a directory that paths are relative to.
+pub(crate) fn read_in(directory: &Path, yaml: &str) -> (Option<Plan>, Vec<String>) {
     let diagnostics = Diagnostics::new();
     let text = format!("assistant:\n  {}\n", yaml.trim().replace('\n', "\n  "));
     let document = Document::parse("trunkline.yml", &text, &|_| None, &diagnostics).unwrap();
-    let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| root.section_or_empty("assistant", from_section));
+    let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
+        root.section_or_empty("assistant", |section| from_section(section, directory))
+    });
     let said = diagnostics.sorted().into_iter().map(|diagnostic| {
         let severity = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
         let hint = diagnostic.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();

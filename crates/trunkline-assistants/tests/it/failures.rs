@@ -1,9 +1,12 @@
 //! What goes wrong on the way, and what is said about it.
 
-use tokio::net::TcpListener;
-use trunkline_core::AssistantError;
+use std::net::SocketAddr;
 
-use crate::common::{Reported, Server, assistant, failure, hello, json, ok, status};
+use tokio::net::TcpSocket;
+use trunkline_core::AssistantError;
+use trunkline_testkit::http::{self, Authority, Served};
+
+use crate::common::{Reported, Server, assistant, failure, hello, json, ok, read_in, status, turn};
 
 #[tokio::test]
 async fn a_refusal_shows_its_status_and_the_head_of_its_body() {
@@ -58,6 +61,18 @@ async fn secrets_are_not_shown_even_if_the_server_echoes_them() {
     assert!(!error.contains("passw0rd") && !error.contains("hunter2"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_sent_of_a_user_or_behind_the_word_bearer_is_not_shown_either() {
+    let server = Server::start(|heard| {
+        let behind = |name: &str| heard.headers[name].to_str().unwrap().split_once(' ').unwrap().1.to_owned();
+        ok_or_refuse(&format!("{} with pass w0rd and {}", behind("authorization"), behind("x-key")))
+    })
+    .await;
+    let url = server.url.replace("://", "://me:pass%20w0rd@");
+    let error = failure(&*assistant(&format!("type: http\nurl: {url}\nheaders: {{X-Key: Bearer hunter2}}")), &hello()).await;
+    assert!(error.contains("the body \"[redacted] with [redacted] and [redacted]\""), "{error}");
+}
+
 fn ok_or_refuse(text: &str) -> axum::response::Response {
     let mut answer = ok("text/plain", text.to_owned());
     *answer.status_mut() = axum::http::StatusCode::BAD_REQUEST;
@@ -66,10 +81,10 @@ fn ok_or_refuse(text: &str) -> axum::response::Response {
 
 #[tokio::test]
 async fn a_refused_connection_is_named() {
-    // Bound and let go: nobody listens there.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else takes it, and nobody listens there.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
     let rasa = assistant(&format!("type: rasa\nurl: http://{address}"));
     let error = failure(&*rasa, &hello()).await;
     assert_eq!(
@@ -109,9 +124,35 @@ async fn a_journal_that_takes_nothing_ends_the_turn_with_its_own_error() {
 async fn certificates_are_read_at_the_first_turn() {
     let no_file = assistant("type: rasa\nurl: https://127.0.0.1:1\ncafile: /nowhere/ca.pem");
     let error = failure(&*no_file, &hello()).await;
-    assert!(error.contains("found no readable `cafile` /nowhere/ca.pem (No such file or directory"), "{error}");
+    assert!(error.contains("cannot read `/nowhere/ca.pem`: No such file or directory"), "{error}");
     let no_pem = assistant(&format!("type: rasa\nurl: https://127.0.0.1:1\ncafile: {}/Cargo.toml", env!("CARGO_MANIFEST_DIR")));
-    assert!(failure(&*no_pem, &hello()).await.contains("found no certificate in `cafile`"));
+    assert!(failure(&*no_pem, &hello()).await.contains("there is no certificate in PEM in `"));
     let error = failure(&*assistant("type: rasa\nurl: https://127.0.0.1:1"), &hello()).await;
     assert!(error.contains("Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn certificates_lie_in_the_project_and_are_read_again_after_they_were_mended() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, other) = (Authority::new(directory.path(), "ours"), Authority::new(directory.path(), "other"));
+    let shown = Served { files: ours.sign("localhost", false), clients_of: Some(ours.cafile.clone()) };
+    ours.sign("client", false);
+    let server = http::Server::start_tls(&shown, |_| async { json("[]") }).await;
+    std::fs::copy(&other.cafile, directory.path().join("trusted.pem")).unwrap();
+    let (plan, said) = read_in(
+        directory.path(),
+        &format!(
+            "type: http\nurl: https://localhost:{}/\ncafile: trusted.pem\ncertfile: client.pem\nkeyfile: client.key",
+            server.address.port()
+        ),
+    );
+    assert_eq!(said, [""; 0]);
+    let http = plan.unwrap().assistant;
+    let error = failure(&*http, &hello()).await;
+    assert!(
+        error.contains("found no connection (") && error.contains("name the authority's certificate with `cafile`"),
+        "{error}"
+    );
+    std::fs::copy(&ours.cafile, directory.path().join("trusted.pem")).unwrap();
+    turn(&*http, &hello()).await.1.unwrap();
 }

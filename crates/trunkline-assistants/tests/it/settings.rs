@@ -1,5 +1,6 @@
 //! The `assistant` section of `trunkline.yml`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use trunkline_assistants::{ASSISTANTS, DEFAULT_APOLOGY, Plan};
@@ -108,7 +109,7 @@ fn faults_of_an_endpoint_are_found_together() {
             &[
                 "error: assistant.headers.X Y: this is not the name of a header (use letters, digits and hyphens)",
                 "error: assistant.headers.X-Z: expected the value of a header, on one line, found [redacted]",
-                "error: assistant.headers.Content-Length: the header `Content-Length` cannot be set",
+                "error: assistant.headers.Content-Length: the header `content-length` cannot be set, because every request has its own",
             ],
         ),
         (
@@ -117,6 +118,14 @@ fn faults_of_an_endpoint_are_found_together() {
                 "error: assistant.basic_auth: `url` names a user as well (keep one of the two)",
                 "error: assistant.basic_auth.pasword: unknown key `pasword` (did you mean `password`?)",
                 "error: assistant.headers: the header `Authorization` is given beside a user and password (keep one of the two)",
+            ],
+        ),
+        (
+            "type: http\nurl: http://h\nbasic_auth: {username: 'a:b'}\ncertfile: c.pem",
+            &[
+                "error: assistant.basic_auth.username: expected a name without a colon, found \"a:b\"",
+                "error: assistant.certfile: a certificate is of no use without its key (give both `certfile` and `keyfile`)",
+                "warning: assistant.certfile: `certfile` has no effect without https",
             ],
         ),
         (
@@ -151,7 +160,7 @@ fn secrets_are_never_shown() {
     let diagnostics = Diagnostics::new();
     let document = Document::parse("trunkline.yml", text, &|_| None, &diagnostics).unwrap();
     document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-        root.section_or_empty("assistant", trunkline_assistants::from_section).is_some()
+        root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, Path::new("/nowhere"))).is_some()
     });
     let rendered = diagnostics.render(Style::Plain);
     assert!(diagnostics.has_errors() && !rendered.contains("s3cret"), "{rendered}");

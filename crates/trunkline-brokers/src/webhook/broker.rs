@@ -8,15 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::sync::Mutex;
 use trunkline_core::{Batch, Broker, Clock, Event, Outcome};
-use trunkline_http::{Allow, Client, Failure, Network, Resolve, StatusCode};
+use trunkline_http::{Answer, Failure, Request, Resolve, StatusCode, shown};
 
 use super::answer::{Judge, Verdict};
 use super::{Content, MOST_BATCH, Plan};
 
 /// So long before its caller stops waiting a call is to be over.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// How much of an answer is read.
+const MOST_BODY: usize = 64 << 10;
 
 /// How long a request for readiness may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,39 +29,21 @@ const AFTER_ANOTHER: &str = "not tried, because an event of the same conversatio
 pub struct WebhookBroker {
     plan: Plan,
     judge: Judge,
-    resolver: Option<Arc<dyn Resolve>>,
-    /// Made at the first call, because certificates are read from files.
-    client: Mutex<Option<Client>>,
     clock: Clock,
 }
 
 impl WebhookBroker {
     /// A broker that posts to the receiver of `plan`. Nothing is connected before the first call.
     pub fn new(plan: Plan) -> Self {
-        let judge = Judge::new(plan.receiver(), plan.secrets.clone());
-        Self { plan, judge, resolver: None, client: Mutex::default(), clock: Clock::system() }
+        let judge = Judge::new(shown(plan.endpoint.url()), plan.endpoint.secrets().clone());
+        Self { plan, judge, clock: Clock::system() }
     }
 
     /// The same, with names looked up by `resolver`.
     #[must_use]
-    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
-        Self { resolver: Some(resolver), ..self }
-    }
-
-    async fn client(&self) -> Result<Client, String> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let (allow, resolver) = (allow(&self.plan), self.resolver.clone());
-        let tls = (self.plan.url.scheme() == "https").then(|| self.plan.tls.clone());
-        let make = move || match resolver {
-            None => Client::new(allow, tls.as_ref()),
-            Some(resolver) => Client::with_resolver(allow, tls.as_ref(), resolver),
-        };
-        let result = tokio::task::spawn_blocking(make).await.map_err(|error| error.to_string()).flatten();
-        let built = result.map_err(|why| self.judge.says(why))?;
-        Ok(client.insert(built).clone())
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.plan.endpoint = self.plan.endpoint.with_resolver(resolver);
+        self
     }
 
     /// In Unix seconds.
@@ -67,33 +51,15 @@ impl WebhookBroker {
         u64::try_from(self.clock.now().0 / 1000).unwrap_or_default()
     }
 
-    /// After a failed connection certificates are read again: perhaps they have been renewed.
-    async fn forget_client(&self) {
-        if self.plan.url.scheme() == "https" {
-            *self.client.lock().await = None;
-        }
-    }
-}
-
-/// The operator wrote the URL: private networks are fine, and so is the very address that it names.
-fn allow(plan: &Plan) -> Allow {
-    let allow = Allow::private();
-    let host = plan.url.host_str().unwrap_or_default();
-    match host.trim_matches(['[', ']']).parse() {
-        Ok(address) => allow.with(Network::single(address)),
-        Err(_) => allow,
+    async fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
+        self.plan.endpoint.send(request, MOST_BODY).await
     }
 }
 
 #[async_trait]
 impl Broker for WebhookBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let count = batch.events.len();
-        let client = match self.client().await {
-            Ok(client) => client,
-            Err(reason) => return Outcome::retry(reason).all(count),
-        };
-        let call = Call { broker: self, client, batch, stop: OnceLock::new(), has_begun: AtomicBool::new(false) };
+        let call = Call { broker: self, batch, stop: OnceLock::new(), has_begun: AtomicBool::new(false) };
         match self.plan.content {
             Content::Single => call.one_by_one().await,
             Content::Batch => call.in_batches().await,
@@ -103,8 +69,7 @@ impl Broker for WebhookBroker {
     /// Whether something speaks HTTP there and lets us in, by a request without an effect (`OPTIONS`). That it answers is
     /// enough: few receivers know the method, and only an event shows whether events are taken.
     async fn is_ready(&self) -> Result<(), String> {
-        let client = self.client().await?;
-        let result = client.send(self.plan.probe(READY_TIMEOUT, self.now())).await;
+        let result = self.send(self.plan.probe(READY_TIMEOUT, self.now())).await;
         let is_fine = result.as_ref().is_ok_and(|answer| {
             !matches!(
                 answer.status,
@@ -117,9 +82,6 @@ impl Broker for WebhookBroker {
         if is_fine {
             return self.judge.doubt().map_or(Ok(()), Err);
         }
-        if let Err(Failure::NoConnection(_)) = result {
-            self.forget_client().await;
-        }
         match self.judge.judge(result, 0) {
             Verdict::Failed(Outcome::Retry { reason, .. }) | Verdict::Unavailable(Outcome::Retry { reason, .. }) => Err(reason),
             _ => Ok(()),
@@ -131,7 +93,7 @@ impl Broker for WebhookBroker {
     }
 
     async fn close(&self) {
-        *self.client.lock().await = None;
+        self.plan.endpoint.close().await;
     }
 }
 
@@ -144,7 +106,6 @@ impl std::fmt::Debug for WebhookBroker {
 /// One call of `publish`.
 struct Call<'c> {
     broker: &'c WebhookBroker,
-    client: Client,
     batch: &'c Batch,
     /// Why nothing more is tried in this call.
     stop: OnceLock<Outcome>,
@@ -226,10 +187,7 @@ impl Call<'_> {
         }
         let events: Vec<&Arc<Event>> = indices.iter().map(|&index| &self.batch.events[index]).collect();
         let request = self.broker.plan.request(&events, self.batch.export.as_deref(), self.broker.now());
-        let result = self.client.send(request).await;
-        if let Err(Failure::NoConnection(_)) = result {
-            self.broker.forget_client().await;
-        }
+        let result = self.broker.send(request).await;
         let verdict = self.broker.judge.judge(result, events.len());
         if let Verdict::Unavailable(outcome) = &verdict {
             let _ = self.stop.set(outcome.clone());
@@ -250,30 +208,4 @@ fn by_conversation(events: &[Arc<Event>]) -> Vec<Vec<usize>> {
         groups[group].push(index);
     }
     groups
-}
-
-#[cfg(test)]
-mod tests {
-    use trunkline_config::{Diagnostics, Document, UnknownKeys};
-
-    use super::*;
-
-    fn plan(yaml: &str) -> Plan {
-        let diagnostics = Diagnostics::new();
-        let document = Document::parse("endpoints.yml", yaml, &|_| None, &diagnostics).expect("YAML");
-        let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-            root.section("event_broker", |section| Plan::from_section(section, std::path::Path::new(".")))
-        });
-        plan.flatten().expect("a plan")
-    }
-
-    #[test]
-    fn the_address_that_the_file_names_is_open_and_other_link_local_ones_are_not() {
-        let permits = |url: &str, address: &str| {
-            allow(&plan(&format!("event_broker: {{url: '{url}'}}"))).permits(address.parse().expect("an address"))
-        };
-        assert!(permits("http://169.254.170.2/x", "169.254.170.2") && permits("http://[fe80::1]:80/x", "fe80::1"));
-        assert!(!permits("http://169.254.170.2/x", "169.254.169.254") && !permits("http://receiver/x", "169.254.170.2"));
-        assert!(permits("http://receiver/x", "10.0.0.1") && permits("http://receiver/x", "127.0.0.1"));
-    }
 }

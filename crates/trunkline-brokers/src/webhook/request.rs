@@ -19,9 +19,6 @@ pub const EVENT_IDS_HEADER: &str = "trunkline-event-ids";
 /// The most events in one request: their ids must fit into what servers take as a header, often 4 or 8 KiB.
 pub const MOST_BATCH: usize = 100;
 
-/// How much of an answer is read.
-const MOST_BODY: usize = 64 << 10;
-
 /// What the body of a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -51,7 +48,7 @@ impl Plan {
     pub(super) fn request(&self, events: &[&Arc<Event>], export: Option<&str>, now: u64) -> Request<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.headers.clone());
+        headers.extend(self.endpoint.headers().clone());
         let ids = events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>().join(",");
         let (id, body) = if let (Content::Single, [event]) = (self.content, events) {
             (ids, event.body.clone())
@@ -63,15 +60,15 @@ impl Plan {
             set(&mut headers, EXPORT_HEADER, export);
         }
         self.sign(&mut headers, &id, now, &body);
-        Request { method: Method::POST, url: &self.url, headers, body, timeout: self.timeout, most_body: MOST_BODY }
+        Request { method: Method::POST, url: self.endpoint.url(), headers, body, timeout: self.timeout }
     }
 
     /// A request without an effect, signed like the others, because some receivers look at nothing that is not.
     pub(super) fn probe(&self, timeout: Duration, now: u64) -> Request<'_> {
-        let mut headers = self.headers.clone();
+        let mut headers = self.endpoint.headers().clone();
         let (id, body) = (format!("probe_{}", Uuid::new_v4().simple()), Bytes::new());
         self.sign(&mut headers, &id, now, &body);
-        Request { method: Method::OPTIONS, url: &self.url, headers, body, timeout, most_body: MOST_BODY }
+        Request { method: Method::OPTIONS, url: self.endpoint.url(), headers, body, timeout }
     }
 
     fn sign(&self, headers: &mut HeaderMap, id: &str, now: u64, body: &[u8]) {

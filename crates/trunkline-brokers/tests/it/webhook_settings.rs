@@ -22,6 +22,7 @@ fn every_option_is_taken() {
         "secret: x\nsignature: hub-sha256",
         "secret: x\nsignature: hub-sha1",
         "secret: x\nsignature: hub",
+        "params: {a: b}",
         "signature: none",
     ] {
         assert_eq!(about(more), [""; 0], "{more}");
@@ -65,7 +66,7 @@ fn every_mistake_is_answered_at_its_place() {
             "warning: secret: of a secret without `whsec_` the bytes are the key, while most receivers",
         ),
         ("secrets: x", "error: secrets: unknown key `secrets` (did you mean `secret`?)"),
-        ("params: {a: b}", "error: params: unknown key `params`"),
+        ("param: {a: b}", "error: param: unknown key `param` (did you mean `params`?)"),
     ] {
         let said = about(more);
         assert!(said.len() == 1 && said[0].starts_with(expected), "{more}: {said:?}");

@@ -56,8 +56,8 @@ async fn what_takes_longer_than_it_may_is_no_answer() {
     let server = Server::start(|_| async { std::future::pending().await }).await;
     let url = Url::parse(&format!("http://{}/", server.address)).unwrap();
     let (headers, timeout) = (HeaderMap::new(), Duration::from_millis(200));
-    let request = Request { method: Method::POST, url: &url, headers, body: "".into(), timeout, most_body: 10 };
-    let failure = client().send(request).await.unwrap_err();
+    let request = Request { method: Method::POST, url: &url, headers, body: "".into(), timeout };
+    let failure = client().send(request, 10).await.unwrap_err();
     assert_eq!(failure, Failure::NoAnswer(timeout));
     assert_eq!(failure.to_string(), "there was no answer within 0.2 s");
 }

@@ -16,8 +16,8 @@ use trunkline_testkit::http::axum::response::{IntoResponse, Response};
 pub(crate) async fn post(client: &Client, url: &str) -> Result<Answer, Failure> {
     let (url, timeout) = (Url::parse(url).unwrap(), Duration::from_secs(10));
     let headers = HeaderMap::new();
-    let request = Request { method: Method::POST, url: &url, headers, body: "hello".into(), timeout, most_body: 1000 };
-    client.send(request).await
+    let request = Request { method: Method::POST, url: &url, headers, body: "hello".into(), timeout };
+    client.send(request, 1000).await
 }
 
 pub(crate) fn status(code: u16, body: &'static str) -> Response {

@@ -28,7 +28,7 @@ pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides, 
     let server = root.section_or_empty("server", |section| server(section, overrides));
     let api = root.section_or_empty("api", |section| api(section, overrides));
     let journal = root.section_or_empty("journal", |section| journal(section, directory));
-    let assistant = root.section_or_empty("assistant", trunkline_assistants::from_section);
+    let assistant = root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, directory));
     let session_expiration = root.duration("session_expiration_time", TimeUnit::Minutes);
     let sources = sources::sources(root, directory, &journal.directory, brokers);
     Some(Plan {
