@@ -26,8 +26,10 @@ mod append;
 mod broker;
 mod cursor;
 mod log;
+mod place;
 mod rotation;
 mod settings;
+mod siblings;
 mod source;
 mod tidy;
 

@@ -5,17 +5,19 @@
 //! new one. When the file becomes shorter than what was read of it, it is read from its beginning.
 //!
 //! A line's id is the inode of its file, its place there, and a digest of its bytes: the same when the line is read again, also
-//! after a restart or under another name, and different for all others, also when the system gives an inode out again. With `position` it is remembered in a small file how far everything is settled;
-//! without, every start begins where `start` says, and whoever takes the events knows from the ids what it already has.
+//! after a restart or under another name, and different for all others, also when the system gives an inode out again. With
+//! `position` it is remembered in a small file how far everything is settled; when the file that was read last is gone by then,
+//! reading goes on with the oldest that was written after it. Without, every start begins where `start` says, and whoever takes
+//! the events knows from the ids what it already has.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +26,8 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use trunkline_core::{Reader, Received, Source};
 
-use super::rotation::{directory_of, with_suffix};
+use super::place::{Place, read_at_most};
+use super::siblings::{next_file, siblings};
 use crate::paths::{Identity, describe, missing_directory};
 
 /// How often a file without news is looked at.
@@ -92,15 +95,6 @@ impl Source for FileSource {
     }
 }
 
-/// A place in a file, whatever it is called by now. Devices change their numbers, and inodes are given out again; the digest of
-/// what stands before the place tells whether it is the same file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    inode: u64,
-    offset: u64,
-    digest: u64,
-}
-
 /// What is being read, and how far it was.
 #[derive(Clone)]
 struct Cursor {
@@ -166,6 +160,7 @@ fn open(path: &Path, settled: Option<Place>, position: Option<&Path>, start: Sta
         (settled, _) => settled,
     };
     let file = match fs::metadata(path) {
+        // It is waited for.
         Err(error) if error.kind() == ErrorKind::NotFound && missing_directory(path).is_none() => None,
         Err(error) => return Err(describe("open", path, &error)),
         // Opening a pipe would wait for somebody to write.
@@ -176,22 +171,37 @@ fn open(path: &Path, settled: Option<Place>, position: Option<&Path>, start: Sta
     };
     let explain = |error: io::Error| describe("read", path, &error);
     if let Some(place) = known {
-        let others = siblings(path).map_err(explain)?.into_iter().map(|sibling| sibling.path);
-        for candidate in std::iter::once(path.to_owned()).chain(others) {
-            match File::open(&candidate) {
-                Ok(file) if place.is_in(&file).map_err(explain)? => return Ok(Cursor::at(Some(file), place.offset)),
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(describe("open", &candidate, &error)),
-                _ => {}
-            }
-        }
-        warn!(path = %path.display(), "File that was read last is gone; what was not read of it is lost to this source");
-        return Ok(Cursor::at(file, 0));
+        return go_on(path, &place);
     }
     let offset = match (&file, start) {
         (Some(file), Start::Now) => file.metadata().map_err(explain)?.len(),
         _ => 0,
     };
     Ok(Cursor::at(file, offset))
+}
+
+/// Finds the place again: in the file itself, or else in a copy of it. When it is in neither, the file is gone, and what was
+/// written after it comes next; what was read of that before is known by its ids.
+fn go_on(path: &Path, place: &Place) -> Result<Cursor, String> {
+    let explain = |error: io::Error| describe("read", path, &error);
+    let others = siblings(path).map_err(explain)?.into_iter().map(|sibling| sibling.path);
+    let candidates: Vec<_> = std::iter::once(path.to_owned()).chain(others).collect();
+    for is_there in [Place::is_in, Place::is_in_copy] {
+        for candidate in &candidates {
+            match File::open(candidate) {
+                Ok(file) if is_there(place, &file).map_err(explain)? => return Ok(Cursor::at(Some(file), place.offset)),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(describe("open", candidate, &error)),
+                _ => {}
+            }
+        }
+    }
+    let next = next_file(path, &VecDeque::new(), place.written()).map_err(explain)?;
+    warn!(path = %path.display(), next = %next.display(), "File that was read last is gone with what was not read of it");
+    match File::open(&next) {
+        Ok(file) => Ok(Cursor::at(Some(file), 0)),
+        Err(error) if error.kind() == ErrorKind::NotFound && next == path => Ok(Cursor::at(None, 0)),
+        Err(error) => Err(describe("open", &next, &error)),
+    }
 }
 
 /// What one look brought.
@@ -294,101 +304,4 @@ fn received(line: Bytes, inode: u64, offset: u64, path: &Path) -> Received {
     let digest = Sha256::digest(&line);
     let id = digest.iter().take(16).fold(format!("{inode}-{offset}-"), |text, byte| format!("{text}{byte:02x}"));
     Received { body: line, id: Some(id.into()), origin: format!("{}, byte {offset}", path.display()) }
-}
-
-fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
-    let mut count = 0;
-    while let Some(rest) = bytes.get_mut(count..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, start + count as u64) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
-}
-
-/// A file beside the one that is followed that may be an earlier one.
-struct Sibling {
-    written: SystemTime,
-    path: PathBuf,
-    inode: u64,
-}
-
-/// The files whose names go on behind that of `path`, the oldest first. Compressed ones and our own helpers are left out.
-fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
-    // Where the path is a symbolic link, the others lie beside what it leads to.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory_of(&path))? {
-        let entry = entry?;
-        let rest = entry.file_name();
-        let Some(rest) = rest.as_encoded_bytes().strip_prefix(name).filter(|rest| !rest.is_empty()) else { continue };
-        let is_other = [&b".cursor"[..], b".gz", b".bz2", b".xz", b".zst", b".tmp"].iter().any(|end| rest.ends_with(end));
-        let Some(metadata) = entry.metadata().ok().filter(|metadata| metadata.is_file() && !is_other) else { continue };
-        found.push(Sibling { written: metadata.modified()?, path: entry.path(), inode: metadata.ino() });
-    }
-    found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
-    Ok(found)
-}
-
-/// What was written after a file that was last written to at `written`: the oldest of the rotated files that are not older and
-/// not `finished`, or else the one at `path`.
-fn next_file(path: &Path, finished: &VecDeque<u64>, written: SystemTime) -> io::Result<PathBuf> {
-    let mut siblings = siblings(path)?.into_iter();
-    let next = siblings.find(|sibling| sibling.written >= written && !finished.contains(&sibling.inode));
-    Ok(next.map_or_else(|| path.to_owned(), |sibling| sibling.path))
-}
-
-const VERSION: &str = "trunkline-position 1";
-
-/// How much of what stands before a place is looked at.
-const LOOK_BACK: u64 = 512;
-
-impl Place {
-    fn new(file: &File, offset: u64) -> io::Result<Self> {
-        Ok(Self { inode: file.metadata()?.ino(), offset, digest: digest_before(file, offset)? })
-    }
-
-    fn is_in(&self, file: &File) -> io::Result<bool> {
-        let metadata = file.metadata()?;
-        Ok(metadata.ino() == self.inode && metadata.len() >= self.offset && digest_before(file, self.offset)? == self.digest)
-    }
-
-    /// What the file at `position` says; nothing when there is none yet.
-    fn load(position: &Path) -> io::Result<Option<Self>> {
-        let text = match fs::read_to_string(position) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            text => text?,
-        };
-        let wrong = || io::Error::new(ErrorKind::InvalidData, "it is no position of ours; remove it to begin anew");
-        Self::parse(&text).map(Some).ok_or_else(wrong)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.strip_prefix(VERSION)?.split_ascii_whitespace();
-        let mut field = |name: &str| numbers.next()?.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-        Some(Self { inode: field("inode")?, offset: field("offset")?, digest: field("digest")? })
-    }
-
-    /// Replaces the file at `position`, durably.
-    fn store(&self, position: &Path) -> io::Result<()> {
-        let Self { inode, offset, digest } = self;
-        let unfinished = with_suffix(position, ".tmp");
-        fs::create_dir_all(directory_of(position))?;
-        fs::write(&unfinished, format!("{VERSION} inode={inode} offset={offset} digest={digest}\n"))?;
-        File::open(&unfinished)?.sync_all()?;
-        fs::rename(&unfinished, position)?;
-        File::open(directory_of(position))?.sync_all()
-    }
-}
-
-fn digest_before(file: &File, offset: u64) -> io::Result<u64> {
-    let start = offset.saturating_sub(LOOK_BACK);
-    let mut bytes = vec![0; usize::try_from(offset - start).unwrap_or_default()];
-    let count = read_at_most(file, &mut bytes, start)?;
-    let digest = Sha256::digest(bytes.get(..count).unwrap_or_default());
-    Ok(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -219,6 +220,75 @@ async fn another_file_in_the_place_of_the_remembered_one_is_read_whole() {
 }
 
 #[tokio::test]
+async fn the_position_is_no_earlier_file_whatever_it_is_called() {
+    let place = Place::new();
+    fs::write(place.log(), "one\n").unwrap();
+    let position = place.directory.path().join("log.position");
+    let mut reader = FileSource::new(place.log(), Start::Beginning, Some(position)).open().await.unwrap();
+    take(&mut *reader, 1).await;
+    fs::rename(place.log(), place.directory.path().join("log.1")).unwrap();
+    append(&place.log(), "two\n");
+    // Written after what is read.
+    reader.settle().await.unwrap();
+    assert_eq!(bodies(&take(&mut *reader, 1).await), ["two"]);
+    reader.settle().await.unwrap();
+    nothing(&mut *reader).await;
+}
+
+#[tokio::test]
+async fn behind_a_remembered_file_that_is_gone_nothing_is_passed_over() {
+    let place = Place::new();
+    let rename = |to: &str| fs::rename(place.log(), place.directory.path().join(to)).unwrap();
+    append(&place.log(), "before\n");
+    OpenOptions::new().write(true).open(place.log()).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    rename("log.0");
+    append(&place.log(), "one\n");
+    let mut reader = place.remembering(Start::Now).open().await.unwrap();
+    append(&place.log(), "two\n");
+    take(&mut *reader, 1).await;
+    reader.settle().await.unwrap();
+    drop(reader);
+    for (name, text) in [("log.1", "three\n"), ("log.2", "four\n"), ("log.3", "five\n")] {
+        rename(name);
+        append(&place.log(), text);
+    }
+    fs::remove_file(place.directory.path().join("log.1")).unwrap();
+    let mut reader = place.remembering(Start::Now).open().await.unwrap();
+    assert_eq!(bodies(&take(&mut *reader, 3).await), ["three", "four", "five"]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_copied_and_truncated_while_nobody_reads_goes_on_in_the_copy() {
+    let place = Place::new();
+    append(&place.log(), "one\n");
+    let mut reader = place.remembering(Start::Beginning).open().await.unwrap();
+    take(&mut *reader, 1).await;
+    reader.settle().await.unwrap();
+    append(&place.log(), "two\n");
+    fs::copy(place.log(), place.directory.path().join("log.1")).unwrap();
+    fs::write(place.log(), "three\n").unwrap();
+    let mut reader = place.remembering(Start::Beginning).open().await.unwrap();
+    assert_eq!(bodies(&take(&mut *reader, 2).await), ["two", "three"]);
+}
+
+#[tokio::test]
+async fn asking_whether_it_is_ready_takes_and_creates_nothing() {
+    let place = Place::new();
+    let source = place.remembering(Start::Beginning);
+    assert_eq!(source.is_ready().await, Ok(()));
+    assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 0);
+    append(&place.log(), "one\n");
+    let mut reader = source.open().await.unwrap();
+    assert_eq!(source.is_ready().await, Ok(()));
+    assert_eq!(bodies(&take(&mut *reader, 1).await), ["one"]);
+    assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 1);
+    fs::write(place.directory.path().join("position"), "nonsense").unwrap();
+    assert!(source.is_ready().await.unwrap_err().contains("it is no position of ours"));
+    let gone = place.directory.path().join("gone/log");
+    assert!(FileSource::new(gone, Start::Now, None).is_ready().await.unwrap_err().contains("does not exist"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_is_said() {
     let place = Place::new();
     let open = async |path: &Path| FileSource::new(path, Start::Now, None).open().await.map(drop).unwrap_err();
@@ -235,24 +305,36 @@ async fn what_cannot_be_followed_is_said() {
 async fn the_section_says_which_file_and_from_where() {
     let place = Place::new();
     fs::write(place.log(), "one\n").unwrap();
-    let build = |yaml: &str| {
+    let build = |yaml: &str, by: ReadBy<'_>| {
         let diagnostics = Diagnostics::new();
         let document = Document::parse("trunkline.yml", &format!("source: {yaml}"), &|_| None, &diagnostics).unwrap();
         let source = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
             root.section("source", |section| {
                 section.node("type");
-                Brokers::default().find("file").unwrap().source.unwrap()(section, place.directory.path(), ReadBy::Person)
+                Brokers::default().find("file").unwrap().source.unwrap()(section, place.directory.path(), by)
             })
         });
         (source.flatten(), diagnostics.sorted().into_iter().map(|one| one.message).collect::<Vec<_>>())
     };
-    let (source, said) = build("{type: file, path: log, start: beginning, position: here}");
+    let read = async |source: Option<Arc<dyn Source>>| {
+        let mut reader = source.unwrap().open().await.unwrap();
+        take(&mut *reader, 1).await;
+        reader.settle().await.unwrap();
+    };
+    let (here, theirs) = (place.directory.path().join("here"), place.directory.path().join("positions/file"));
+    let gateway = ReadBy::Gateway { position: &theirs };
+    let remembers = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.starts_with("trunkline-position 1 inode="));
+    let (source, said) = build("{type: file, path: log, start: beginning, position: here}", gateway);
     assert!(said.is_empty(), "{said:?}");
-    let mut reader = source.unwrap().open().await.unwrap();
-    take(&mut *reader, 1).await;
-    reader.settle().await.unwrap();
-    assert!(fs::read_to_string(place.directory.path().join("here")).unwrap().starts_with("trunkline-position 1 inode="));
-    assert_eq!(build("{start: end}").1.len(), 1);
-    assert_eq!(build("{path: ''}").1.len(), 1);
-    assert_eq!(build("{rotate: {size: 1 MB}}").1.len(), 1);
+    read(source).await;
+    assert!(remembers(&here) && !theirs.exists());
+    // Without a position a gateway has one of its own, in a directory that need not exist, and a person remembers nothing.
+    read(build("{path: log}", gateway).0).await;
+    assert!(remembers(&theirs));
+    let before = fs::read_dir(place.directory.path()).unwrap().count();
+    read(build("{path: log}", ReadBy::Person).0).await;
+    assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), before);
+    for wrong in ["{start: end}", "{path: ''}", "{rotate: {size: 1 MB}}"] {
+        assert_eq!(build(wrong, ReadBy::Person).1.len(), 1, "{wrong}");
+    }
 }
