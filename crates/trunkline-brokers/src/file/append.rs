@@ -1,8 +1,8 @@
 //! A file that grows at its end and nowhere else.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::Fsync;
@@ -100,6 +100,10 @@ impl AppendFile {
             Fsync::Batch => self.file.sync_data(),
             Fsync::Never => Ok(()),
         }
+    }
+
+    pub(super) fn set_permissions(&self, mode: u32) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(mode))
     }
 
     /// What the system knows about the file.

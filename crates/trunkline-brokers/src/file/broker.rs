@@ -20,7 +20,6 @@ use crate::paths::{describe, missing_directory};
 #[derive(Debug)]
 pub struct FileBroker {
     path: Arc<Path>,
-    is_rotated: bool,
     state: Blocking<State>,
 }
 
@@ -34,9 +33,8 @@ impl FileBroker {
     pub fn with_options(path: impl Into<PathBuf>, options: Options) -> Self {
         let path: Arc<Path> = path.into().into();
         let tidy = options.rotate.as_ref().map(|rotation| Tidy::new(&path, rotation));
-        let is_rotated = tidy.is_some();
-        let state = State { path: Arc::clone(&path), options, log: None, stored: Stored::default(), tidy };
-        Self { path, is_rotated, state: Blocking::new(state) }
+        let state = State { path: Arc::clone(&path), options, log: None, stored: Stored::default(), tidy, failure: None };
+        Self { path, state: Blocking::new(state) }
     }
 
     /// Where the events go.
@@ -53,10 +51,10 @@ impl Broker for FileBroker {
         result.map_or_else(Outcome::retry, |()| Outcome::Delivered).all(batch.events.len())
     }
 
-    /// Whether the file, or the directory where it would be created, is there and may be written. Nothing is created.
+    /// Whether the file, or the directory where it would be created, is there and may be written, and the last batch could be.
+    /// Nothing is created.
     async fn is_ready(&self) -> Result<(), String> {
-        let (path, is_rotated) = (Arc::clone(&self.path), self.is_rotated);
-        tokio::task::spawn_blocking(move || check(&path, is_rotated)).await.unwrap_or_else(|error| Err(error.to_string()))
+        self.state.call(|state| state.is_ready()).await.flatten()
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
@@ -84,10 +82,23 @@ struct State {
     log: Option<Log>,
     stored: Stored,
     tidy: Option<Tidy>,
+    /// Why the last batch could not be written, when nothing but the next shows whether that is over: a full disk.
+    failure: Option<String>,
 }
 
 impl State {
     fn publish(&mut self, job: &Job) -> Result<(), String> {
+        let result = self.write(job);
+        self.failure = result.as_ref().err().filter(|_| self.check().is_ok()).cloned();
+        result
+    }
+
+    fn is_ready(&self) -> Result<(), String> {
+        self.check()?;
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn write(&mut self, job: &Job) -> Result<(), String> {
         let fresh = job.events.get(self.stored.events_already_there(job)..).unwrap_or_default();
         if !fresh.is_empty() {
             let mut log = self.opened(&job.cursor)?;
@@ -135,18 +146,21 @@ impl State {
             tidy.stop();
         }
     }
-}
 
-fn check(path: &Path, is_rotated: bool) -> Result<(), String> {
-    match path.metadata() {
-        Ok(metadata) if is_rotated && !metadata.is_file() && !metadata.is_dir() => {
-            Err(format!("`{}` is no regular file and cannot be rotated; leave out `rotate`", path.display()))
+    /// What can be found out without writing.
+    fn check(&self) -> Result<(), String> {
+        let path = &self.path;
+        match path.metadata() {
+            Ok(metadata) if self.tidy.is_some() && !metadata.is_file() && !metadata.is_dir() => {
+                Err(format!("`{}` is no regular file and cannot be rotated; leave out `rotate`", path.display()))
+            }
+            // Opening a pipe without a reader would block.
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop).map_err(|error| describe("open", path, &error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => missing_directory(path).map_or(Ok(()), |reason| {
+                Err(format!("cannot create `{}`: {reason}; create it, or correct `path`", path.display()))
+            }),
+            Err(error) => Err(describe("open", path, &error)),
         }
-        // Opening a pipe without a reader would block.
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
-        Ok(_) => OpenOptions::new().append(true).open(path).map(drop).map_err(|error| describe("open", path, &error)),
-        Err(error) if error.kind() == ErrorKind::NotFound => missing_directory(path)
-            .map_or(Ok(()), |reason| Err(format!("cannot create `{}`: {reason}; create it, or correct `path`", path.display()))),
-        Err(error) => Err(describe("open", path, &error)),
     }
 }

@@ -1,5 +1,6 @@
 //! The open file: what is there is compared, what is missing is appended.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -35,7 +36,12 @@ pub(super) struct Log {
     strangers_reported: bool,
     options: Options,
     has_rotated: bool,
+    /// What the lines of a batch are put into, so that memory is not asked for every time.
+    buffer: Vec<u8>,
 }
+
+/// The most bytes that are kept for the next batch; by default none is much larger.
+const MOST_KEPT: usize = 2 << 20;
 
 /// The permissions of a file that is new, as everywhere.
 const USUAL_MODE: u32 = 0o666;
@@ -57,9 +63,12 @@ impl Log {
             strangers_reported: false,
             options: options.clone(),
             has_rotated: false,
+            buffer: Vec::new(),
         };
         if metadata.is_file() {
             let (cursor, record) = CursorFile::open(&CursorFile::path_for(path))?;
+            // What an earlier process wrote last is not on the disk for that alone.
+            cursor.sync(options.fsync).map_err(|error| describe("sync the cursor of", path, &error))?;
             log.cursor = Some(cursor);
             log.believe(record);
             if !log.settled {
@@ -90,12 +99,21 @@ impl Log {
     ///
     /// After an error the log must be opened anew.
     pub(super) fn append(&mut self, events: &[Arc<Event>], next: Option<Offset>) -> io::Result<()> {
-        let lines = lines(events);
+        let mut lines = std::mem::take(&mut self.buffer);
+        put_lines(events, &mut lines);
+        self.put(events, &lines, next)?;
+        if lines.capacity() <= MOST_KEPT {
+            self.buffer = lines;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, events: &[Arc<Event>], lines: &[u8], next: Option<Offset>) -> io::Result<()> {
         if self.cursor.is_none() {
-            return self.file.stream(&lines);
+            return self.file.stream(lines);
         }
         self.notice_strangers()?;
-        let there = if next.is_some() { self.skip_what_is_there(&lines)? } else { self.leave_what_is_there()? };
+        let there = if next.is_some() { self.skip_what_is_there(lines)? } else { self.leave_what_is_there()? };
         let (there, missing) = lines.split_at(there);
         if missing.is_empty() {
             // The process that wrote them may have died before it synced them.
@@ -112,6 +130,10 @@ impl Log {
             self.file.append(missing, self.options.fsync)?;
         }
         self.move_cursor(next);
+        if next.is_none() {
+            // A power cut may take back that the cursor is behind the replay, which no coming event is like.
+            self.settled = false;
+        }
         Ok(())
     }
 
@@ -178,7 +200,12 @@ impl Log {
     /// A replay is written in any case, but not into the middle of a torn line.
     fn leave_what_is_there(&mut self) -> io::Result<usize> {
         if !self.unread.is_empty() {
+            let is_last = self.unread.end == self.file.end();
             self.file.finish_last_line()?;
+            if is_last {
+                // It may have lacked nothing but its end.
+                self.unread.end = self.file.end();
+            }
         }
         Ok(0)
     }
@@ -203,9 +230,12 @@ impl Log {
         // Of a symbolic link, what it leads to is renamed, so that the link goes on leading to the newest.
         let path = fs::canonicalize(&self.path).map_err(explain)?;
         let rotated = Stamp::next(&path, SystemTime::now()).map_err(explain)?.path(&path);
-        let mode = self.file.metadata()?.mode() & 0o7777;
+        let mode = self.file.metadata()?.mode();
         fs::rename(&path, &rotated).map_err(explain)?;
-        let (file, metadata) = AppendFile::open(&self.path, mode).map_err(explain)?;
+        let (file, metadata) = AppendFile::open(&self.path, mode & 0o7777).map_err(explain)?;
+        if metadata.mode() != mode {
+            file.set_permissions(mode).map_err(explain)?;
+        }
         info!(path = %self.path.display(), rotated = %rotated.display(), "File was rotated");
         let end = file.end();
         (self.file, self.identity, self.unread) = (file, Identity::new(&metadata), end..end);
@@ -216,14 +246,16 @@ impl Log {
         Ok(())
     }
 
-    /// Puts the cursor at the end of the file and on the disk, behind the directory that names both files: a power cut must
+    /// Puts the cursor at the end of the file and on the disk, behind the directories that name both files: a power cut must
     /// not leave lines behind that no cursor accounts for.
     fn settle(&mut self, next: Offset) -> io::Result<()> {
         let Some(cursor) = &self.cursor else { return Ok(()) };
         if self.options.fsync == Fsync::Batch {
-            // Where the directory may be written but not read, its entries are safe a little later.
-            if let Err(error) = File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()) {
-                warn!(%error, path = %self.path.display(), "Directory was not synced");
+            for directory in directories(&self.path) {
+                // Where the directory may be written but not read, its entries are safe a little later.
+                if let Err(error) = File::open(&directory).and_then(|directory| directory.sync_all()) {
+                    warn!(%error, path = %directory.display(), "Directory was not synced");
+                }
             }
         }
         cursor.write(&self.record(next))?;
@@ -250,13 +282,21 @@ impl Log {
     }
 }
 
-fn lines(events: &[Arc<Event>]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
+/// Where the cursor and the file have their names: a symbolic link leads elsewhere.
+fn directories(path: &Path) -> BTreeSet<PathBuf> {
+    let its_own = fs::canonicalize(directory_of(path)).unwrap_or_else(|_| directory_of(path).to_owned());
+    let real = fs::canonicalize(path).map_or_else(|_| its_own.clone(), |file| directory_of(&file).to_owned());
+    [its_own, real].into()
+}
+
+/// Puts a line for each event into `lines`, and nothing else.
+fn put_lines(events: &[Arc<Event>], lines: &mut Vec<u8>) {
+    lines.clear();
+    lines.reserve(events.iter().map(|event| event.body.len() + 1).sum());
     for event in events {
         lines.extend_from_slice(&event.body);
         lines.push(b'\n');
     }
-    lines
 }
 
 /// The offset of the first of `events` whose line is not complete in `length` bytes.
@@ -287,6 +327,12 @@ mod tests {
             channel: None,
             body: format!("{{\"sender_id\": \"u\", \"event\": \"restart\", \"timestamp\": {offset}}}").into(),
         })
+    }
+
+    fn lines(events: &[Arc<Event>]) -> Vec<u8> {
+        let mut lines = Vec::new();
+        put_lines(events, &mut lines);
+        lines
     }
 
     /// What stands in the rotated files and in the last one.
@@ -350,5 +396,43 @@ mod tests {
             log.append(&events, Some(9)).expect("a write");
             assert_eq!(std::fs::read(&path).expect("the file"), expected, "crash at {length}");
         }
+    }
+
+    #[test]
+    fn a_power_cut_at_any_byte_of_the_write_behind_a_replay_doubles_nothing() {
+        let (events, replayed) = ((1..5).map(event).collect::<Vec<_>>(), [event(100)]);
+        let torn = lines(&events[2..]);
+        for length in 0..=torn.len() {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("log");
+            let key = CursorKey { journal: JournalId::random(), subscription: "s".into() };
+            let mut log = Log::open(&path, &key, &Options::default()).expect("a log");
+            log.append(&events[..2], Some(3)).expect("a write");
+            let cursor = std::fs::read(CursorFile::path_for(&path)).expect("a cursor");
+            log.append(&replayed, None).expect("a write");
+            // What was not synced did not reach the disk.
+            std::fs::write(CursorFile::path_for(&path), cursor).expect("the cursor as it was");
+            let before = std::fs::read(&path).expect("the file");
+            log.file = AppendFile::read_only(&path).expect("a file that cannot be written");
+            log.append(&events[2..], Some(5)).expect_err("no write");
+            drop(log);
+            std::fs::write(&path, [&before, &torn[..length]].concat()).expect("what reached the disk");
+
+            let mut log = Log::open(&path, &key, &Options::default()).expect("a log");
+            assert_eq!(log.next(), Some(3));
+            log.append(&events[2..], Some(5)).expect("a write");
+            assert_eq!(std::fs::read(&path).expect("the file"), [before, torn.clone()].concat(), "power cut at {length}");
+        }
+    }
+
+    #[test]
+    fn both_directories_of_a_symbolic_link_are_synced() {
+        let (directory, elsewhere) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let (link, real) = (directory.path().join("log"), elsewhere.path().join("real"));
+        std::fs::write(&real, "").expect("a file");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        let paths = |directories: &[&Path]| directories.iter().map(|path| path.to_path_buf()).collect();
+        assert_eq!(directories(&link), paths(&[directory.path(), elsewhere.path()]));
+        assert_eq!(directories(&real), paths(&[elsewhere.path()]));
     }
 }

@@ -138,6 +138,9 @@ impl Work {
         }
         let unfinished = unfinished(plain);
         let sink = OpenOptions::new().write(true).create(true).truncate(true).mode(metadata.mode() & 0o7777).open(&unfinished)?;
+        if sink.metadata()?.mode() != metadata.mode() {
+            sink.set_permissions(metadata.permissions())?;
+        }
         match self.copy(&mut source, sink) {
             Ok(Some(sink)) => {
                 sink.set_modified(metadata.modified()?)?;

@@ -71,7 +71,9 @@ async fn a_full_device_means_try_again_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     symlink("/dev/full", &path).unwrap();
-    let outcomes = FileBroker::new(&path).publish(&batch(&journal(2), &key())).await;
+    let (broker, key, journal) = (FileBroker::new(&path), key(), journal(2));
+    assert_eq!(broker.is_ready().await, Ok(()));
+    let outcomes = broker.publish(&batch(&journal, &key)).await;
     assert_eq!(outcomes.len(), 2);
     for outcome in &outcomes {
         assert!(matches!(outcome, Outcome::Retry { .. }));
@@ -80,6 +82,11 @@ async fn a_full_device_means_try_again_and_says_so() {
             "{outcome:?}"
         );
     }
+    // An event that is tried again and again must not be given up for this.
+    assert_eq!(broker.is_ready().await.as_ref().unwrap_err(), reason(&outcomes[0]));
+    fs::remove_file(&path).unwrap();
+    deliver(&broker, &batch(&journal, &key)).await;
+    assert_eq!(broker.is_ready().await, Ok(()));
 }
 
 /// The limit of the kernel on the size of a file stands in for a full disk: a write that crosses it is cut short first and
@@ -124,6 +131,7 @@ fn writes_until_the_limit() {
             let outcomes = broker.publish(&batch).await;
             if outcomes[0] != Outcome::Delivered {
                 assert!(reason(&outcomes[0]).contains("File too large"), "{outcomes:?}");
+                assert_eq!(broker.is_ready().await.as_ref().unwrap_err(), reason(&outcomes[0]));
                 assert_eq!(broker.publish(&batch).await, outcomes);
                 assert_eq!(fs::metadata(&path).unwrap().len(), before);
                 return;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use trunkline_brokers::FileBroker;
 use trunkline_brokers::file::{Fsync, Options, Rotation};
@@ -17,17 +17,18 @@ fn by_size(size: u64) -> Rotation {
     Rotation { size: Some(size), ..Rotation::default() }
 }
 
-fn daily() -> Rotation {
-    Rotation { every: Some(Duration::from_hours(24)), ..Rotation::default() }
+/// With a period of so many years that none begins while the tests run.
+fn by_period() -> Rotation {
+    Rotation { every: Some(Duration::from_hours(10_000 * 24)), ..Rotation::default() }
 }
 
 fn broker(path: &Path, rotation: Rotation) -> FileBroker {
     FileBroker::with_options(path, Options { rotate: Some(rotation), ..Options::default() })
 }
 
-/// Says that a file was written so long ago.
-fn age(path: &Path, age: Duration) {
-    OpenOptions::new().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+/// Says that a file was written in the period before.
+fn age(path: &Path) {
+    OpenOptions::new().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
 }
 
 /// Events whose lines are about 1000 bytes long.
@@ -64,19 +65,19 @@ async fn a_batch_that_is_larger_has_a_file_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_new_day_begins_a_new_file_with_its_first_event_and_also_after_a_restart() {
+async fn a_new_period_begins_a_new_file_with_its_first_event_and_also_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let (first, key, journal) = (broker(&path, daily()), key(), journal(8));
+    let (first, key, journal) = (broker(&path, by_period()), key(), journal(8));
     deliver(&first, &batch(&journal[..1], &key)).await;
     deliver(&first, &batch(&journal[1..2], &key)).await;
     assert!(rotated(&path).is_empty());
-    age(&path, Duration::from_hours(25));
+    age(&path);
     deliver(&first, &batch(&journal[2..3], &key)).await;
     deliver(&first, &batch(&journal[3..4], &key)).await;
     drop(first);
-    age(&path, Duration::from_hours(25));
-    let second = broker(&path, daily());
+    age(&path);
+    let second = broker(&path, by_period());
     deliver(&second, &batch(rest(&second, &journal, &key).await, &key)).await;
     let files: Vec<Vec<u8>> = rotated(&path).iter().chain([&path]).map(|file| read(file)).collect();
     assert_eq!(files, [&journal[..2], &journal[2..4], &journal[4..]].map(lines));
@@ -110,16 +111,20 @@ async fn rotated_files_are_compressed_behind_the_back_with_the_same_permissions(
     let path = directory.path().join("log");
     let (broker, key, journal) = (broker(&path, Rotation { compress: true, ..by_size(5000) }), key(), long_journal(30));
     deliver(&broker, &batch(&journal[..3], &key)).await;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    for events in journal[3..].chunks(3) {
-        deliver(&broker, &batch(events, &key)).await;
+    // More than the process gives to new files, and less.
+    for (mode, events) in [(0o666, &journal[3..15]), (0o600, &journal[15..])] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let before = rotated(&path).len();
+        for events in events.chunks(3) {
+            deliver(&broker, &batch(events, &key)).await;
+        }
+        until(|| rotated(&path).iter().all(|file| file.extension().is_some_and(|extension| extension == "gz"))).await;
+        for file in rotated(&path)[before..].iter().chain([&path]) {
+            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
+            assert!(file == &path || fs::metadata(file).unwrap().len() < 1000);
+        }
     }
-    until(|| rotated(&path).iter().all(|file| file.extension().is_some_and(|extension| extension == "gz"))).await;
     assert_eq!(everything(&path), lines(&journal));
-    for file in rotated(&path).iter().chain([&path]) {
-        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
-        assert!(file == &path || fs::metadata(file).unwrap().len() < 1000);
-    }
 }
 
 #[tokio::test]
@@ -222,6 +227,7 @@ async fn where_no_other_name_can_be_given_the_events_wait() {
     let outcomes = broker.publish(&batch(&journal[1..], &key)).await;
     let said = crate::common::reason(&outcomes[0]);
     assert!(said.starts_with("cannot write `") && said.contains("it cannot be rotated: File name too long"), "{said}");
+    assert_eq!(broker.is_ready().await.as_ref().unwrap_err(), said);
     assert_eq!(read(&path), lines(&journal[..1]));
 }
 
