@@ -2,31 +2,43 @@
 //!
 //! Elements are moved to the end of a second list and read from there, so that it does not matter when an answer is lost on the
 //! way: what was moved is found at the next reading.
+//!
+//! Whoever begins to read leaves a token beside the list, and removes nothing once it is the token of another: both were handed
+//! the same elements, and what both removed would be twice as many.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::cmd;
-use trunkline_core::{Reader, Received};
+use trunkline_core::{Reader, Received, Source as _};
+use uuid::Uuid;
 
 use super::End;
 use super::address::Connection;
 use super::source::{BLOCK, MOST, RedisSource};
 
+/// KEYS: the second list, the key of the token. ARGV: our token, how many elements to remove.
+const SETTLE: &str = r"
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[2], -1)
+return 1
+";
+
 pub(super) struct ListReader {
     source: RedisSource,
     connection: Connection,
+    token: String,
     /// How many elements at the head of the second list were handed out and are not yet settled.
     handed_out: usize,
 }
 
 impl ListReader {
     pub(super) async fn open(source: RedisSource, mut connection: Connection) -> Result<Self, String> {
-        let found: String =
-            cmd("TYPE").arg(&source.key).query_async(&mut connection).await.map_err(|error| source.explain(&error))?;
-        if found != "none" && found != source.structure.name() {
-            return Err(source.wrong_type(&found));
-        }
-        Ok(Self { source, connection, handed_out: 0 })
+        source.is_there(&mut connection).await?;
+        let token = Uuid::new_v4().simple().to_string();
+        let mut take_over = cmd("SET");
+        take_over.arg(&source.reader).arg(&token);
+        take_over.exec_async(&mut connection).await.map_err(|error| source.explain(&error))?;
+        Ok(Self { source, connection, token, handed_out: 0 })
     }
 
     /// What was moved and not yet handed out.
@@ -77,8 +89,13 @@ impl Reader for ListReader {
         if count == 0 {
             return Ok(());
         }
-        let mut trim = cmd("LTRIM");
-        trim.arg(&self.source.processing).arg(count).arg(-1);
-        trim.exec_async(&mut self.connection).await.map_err(|error| self.source.explain(&error))
+        let RedisSource { processing, reader, .. } = &self.source;
+        let mut settle = cmd("EVAL");
+        settle.arg(SETTLE).arg(2).arg(processing).arg(reader).arg(&self.token).arg(count);
+        let is_ours: bool = settle.query_async(&mut self.connection).await.map_err(|error| self.source.explain(&error))?;
+        if is_ours {
+            return Ok(());
+        }
+        Err(format!("another reader took over the {}; only one may read it at a time", self.source.place()))
     }
 }

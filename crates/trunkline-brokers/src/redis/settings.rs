@@ -45,11 +45,11 @@ pub fn redis_source_from_section(section: &Section<'_>, directory: &Path, by: Re
         section.error("key", "a source reads one key, so it has no placeholders", Some("name a stream or list"));
         return None;
     };
-    let Some(processing) = beside(key, "processing") else {
+    let (Some(processing), Some(reader)) = (beside(key, "processing"), beside(key, "reader")) else {
         section.error("key", "the key has a `}` without a `{` before it, so no other key can be put beside it", None);
         return None;
     };
-    Some(Arc::new(RedisSource { address: address?, structure, end, key: key.to_owned(), processing, group }))
+    Some(Arc::new(RedisSource { address: address?, structure, end, key: key.to_owned(), processing, reader, group }))
 }
 
 /// Asks for keys that mean nothing here: one section may serve as a broker and as the source that reads it.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use redis::cmd;
 use trunkline_core::{Reader, Source};
 
-use super::address::{Address, RESPONSE_TIMEOUT};
+use super::address::{Address, Connection, RESPONSE_TIMEOUT};
 use super::list::ListReader;
 use super::stream::StreamReader;
 use super::{End, Structure};
@@ -20,7 +20,8 @@ pub(super) const MOST: usize = 256;
 ///
 /// A stream is read as a group of consumers, with the group's name as that of the consumer, and entries are acknowledged when they
 /// are settled. The elements of a list are moved to another list, `…:processing`, and removed from there when they are settled. So
-/// only one reader may use the same group or list at a time; what it had not settled comes first when it begins anew.
+/// only one reader may use the same group or list at a time; what it had not settled comes first when it begins anew. A second
+/// reader of a list takes over from the first, which fails when it settles, and nothing is lost for both.
 #[derive(Clone, Debug)]
 pub struct RedisSource {
     pub(super) address: Address,
@@ -30,6 +31,8 @@ pub struct RedisSource {
     pub(super) key: String,
     /// The list beside `key` that holds what is not yet settled.
     pub(super) processing: String,
+    /// The key beside the list that holds the token of its reader.
+    pub(super) reader: String,
     pub(super) group: String,
 }
 
@@ -49,13 +52,20 @@ impl Source for RedisSource {
 
     async fn is_ready(&self) -> Result<(), String> {
         let mut connection = self.address.connect(RESPONSE_TIMEOUT).await?;
-        let found: String =
-            cmd("TYPE").arg(&self.key).query_async(&mut connection).await.map_err(|error| self.explain(&error))?;
-        match found.as_str() {
-            "none" => Err(format!("there is no {}; it appears with the first event that is published", self.place())),
-            found if found == self.structure.name() => Ok(()),
-            found => Err(self.wrong_type(found)),
-        }
+        let is_there = self.is_there(&mut connection).await?;
+        let mut probe = match self.structure {
+            Structure::Stream => cmd("XACK"),
+            Structure::List => cmd("LTRIM"),
+        };
+        match self.structure {
+            Structure::Stream if !is_there => {
+                return Err(format!("there is no {}; it appears with the first event that is published", self.place()));
+            }
+            // Both are refused where reading would be, and change nothing: no entry has this id, and all elements are kept.
+            Structure::Stream => probe.arg(&self.key).arg(&self.group).arg("0-0"),
+            Structure::List => probe.arg(&self.processing).arg(0).arg(-1),
+        };
+        probe.exec_async(&mut connection).await.map_err(|error| self.explain(&error))
     }
 }
 
@@ -64,8 +74,18 @@ impl RedisSource {
         self.address.explain(error)
     }
 
+    /// Whether there is anything at the key; an error when it is of another type.
+    pub(super) async fn is_there(&self, connection: &mut Connection) -> Result<bool, String> {
+        let found: String = cmd("TYPE").arg(&self.key).query_async(connection).await.map_err(|error| self.explain(&error))?;
+        match found.as_str() {
+            "none" => Ok(false),
+            found if found == self.structure.name() => Ok(true),
+            found => Err(self.wrong_type(found)),
+        }
+    }
+
     /// An error that names the key when it is of another type.
-    pub(super) fn wrong_type(&self, found: &str) -> String {
+    fn wrong_type(&self, found: &str) -> String {
         let (place, key, expected) = (&self.address.place, &self.key, self.structure.name());
         format!("the key `{key}` of {place} is a {found}, and a {expected} is expected; set `structure` or another `key`")
     }

@@ -32,15 +32,11 @@ struct Entry {
 impl StreamReader {
     /// Creates the group when there is none; it begins with the oldest entry.
     pub(super) async fn open(source: RedisSource, mut connection: Connection) -> Result<Self, String> {
-        let explain = |error| source.explain(&error);
-        let found: String = cmd("TYPE").arg(&source.key).query_async(&mut connection).await.map_err(explain)?;
-        if found != "none" && found != source.structure.name() {
-            return Err(source.wrong_type(&found));
-        }
+        source.is_there(&mut connection).await?;
         let mut create = cmd("XGROUP");
         create.arg("CREATE").arg(&source.key).arg(&source.group).arg(0).arg("MKSTREAM");
         match create.exec_async(&mut connection).await {
-            Err(error) if error.code() != Some("BUSYGROUP") => Err(explain(error)),
+            Err(error) if error.code() != Some("BUSYGROUP") => Err(source.explain(&error)),
             _ => Ok(Self { source, connection, last: "0".to_owned(), unsettled: Vec::new() }),
         }
     }

@@ -109,9 +109,11 @@ async fn receiving_may_be_given_up_at_any_moment() {
             }
         };
         let read = async {
-            let mut moment = 0;
+            let mut tries = 0;
             while found.len() < journal.len() {
-                moment = (moment + 37) % 1500;
+                tries += 1;
+                // On a busy machine every moment may be too soon, so they become later.
+                let moment = tries * 37 % (1500 + tries);
                 if let Ok(received) = timeout(Duration::from_micros(moment), reader.receive()).await {
                     found.extend(texts(&received.unwrap().unwrap()));
                     let _ = timeout(Duration::from_micros(moment * 2), reader.settle()).await;
@@ -177,12 +179,84 @@ async fn a_reader_of_a_server_that_was_killed_fails_and_the_next_begins_with_wha
 }
 
 #[tokio::test]
+async fn a_second_reader_of_a_list_takes_over_and_nothing_is_lost_for_both() {
+    let (key, cursor, journal) = (unique("two"), cursor(), journal(6));
+    let yaml = format!("url: {}\nstructure: list\nkey: {key}", url());
+    let broker = broker(&yaml);
+    let source = source(&yaml);
+    deliver(&*broker, &batch(&journal[..3], &cursor)).await;
+    let mut first = source.open().await.unwrap();
+    assert_eq!(texts(&receive_all(&mut *first, 3).await), expected(&journal[..3]));
+    let mut second = source.open().await.unwrap();
+    assert_eq!(texts(&receive_all(&mut *second, 3).await), expected(&journal[..3]));
+    deliver(&*broker, &batch(&journal[3..], &cursor)).await;
+    // Moved, and handed out to nobody who settles it.
+    assert_eq!(texts(&receive_all(&mut *first, 3).await), expected(&journal[3..]));
+    let said = first.settle().await.unwrap_err();
+    assert!(said.contains(&format!("another reader took over the list `{key}` of Redis")), "{said}");
+    second.settle().await.unwrap();
+    drop((first, second));
+    let mut third = source.open().await.unwrap();
+    assert_eq!(texts(&receive_all(&mut *third, 3).await), expected(&journal[3..]));
+    third.settle().await.unwrap();
+}
+
+#[tokio::test]
+async fn asking_whether_it_is_ready_takes_and_creates_nothing() {
+    for structure in STRUCTURES {
+        let (key, cursor, journal) = (unique("ready"), cursor(), journal(3));
+        let yaml = format!("url: {}\nstructure: {structure}\nkey: {key}", url());
+        let source = source(&yaml);
+        let before = source.is_ready().await;
+        match structure {
+            // An empty list is none.
+            "list" => assert_eq!(before, Ok(())),
+            _ => assert!(before.unwrap_err().contains(&format!("there is no stream `{key}` of Redis"))),
+        }
+        let beside = format!("{key} {{{key}}}:processing {{{key}}}:reader");
+        assert_eq!(run::<i64>(&url(), &format!("EXISTS {beside}")).await, 0);
+        deliver(&*broker(&yaml), &batch(&journal, &cursor)).await;
+        assert_eq!(source.is_ready().await, Ok(()));
+        if structure == "stream" {
+            assert_eq!(run::<Vec<redis::Value>>(&url(), &format!("XINFO GROUPS {key}")).await, []);
+        }
+        // Nor is a reader disturbed.
+        let mut reader = source.open().await.unwrap();
+        assert_eq!(source.is_ready().await, Ok(()));
+        assert_eq!(texts(&receive(&mut *reader).await), expected(&journal), "{structure}");
+        assert_eq!(source.is_ready().await, Ok(()));
+        reader.settle().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_of_the_manual_reads() {
+    for (structure, rights) in [
+        ("stream", "+type +xgroup|create +xreadgroup +xack"),
+        ("list", "+type +eval +get +set +blmove +lmove +llen +lrange +ltrim"),
+    ] {
+        let (user, key, cursor, journal) = (unique("user"), unique("rights"), cursor(), journal(3));
+        let yaml = format!("url: {}\nstructure: {structure}\nkey: {key}", url());
+        deliver(&*broker(&yaml), &batch(&journal, &cursor)).await;
+        let keys = format!("~{key} ~{{{key}}}:processing ~{{{key}}}:reader");
+        run::<()>(&url(), &format!("ACL SETUSER {user} on >hunter2 {keys} {rights}")).await;
+        let source = source(&format!("{yaml}\nusername: {user}\npassword: hunter2"));
+        assert_eq!(source.is_ready().await, Ok(()));
+        let mut reader = source.open().await.unwrap();
+        assert_eq!(texts(&receive(&mut *reader).await), expected(&journal));
+        reader.settle().await.unwrap();
+        run::<i64>(&url(), &format!("ACL DELUSER {user}")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_named() {
     for (structure, found) in [("stream", "list"), ("list", "stream")] {
         let (key, cursor) = (unique("type"), cursor());
         deliver(&*broker(&format!("url: {}\nstructure: {found}\nkey: {key}", url())), &batch(&journal(1), &cursor)).await;
         let source = source(&format!("url: {}\nstructure: {structure}\nkey: {key}", url()));
         let said = source.open().await.err().unwrap();
+        assert_eq!(source.is_ready().await.as_ref(), Err(&said));
         assert!(said.contains(&format!("the key `{key}` of Redis at")) && said.contains(&format!("is a {found}")), "{said}");
     }
 }
