@@ -33,20 +33,23 @@ impl TopicMap {
         Ok(())
     }
 
-    /// Whether there is no pattern at all.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The templates, in order.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.rows.iter().map(|(_, template)| template)
     }
 
-    /// The names that `topic` leads to, in order, each once; `render` fills in a template.
-    pub fn names(&self, topic: &str, mut render: impl FnMut(&Template) -> String) -> Vec<String> {
+    /// The templates of all patterns that match `topic`, in order.
+    pub fn matching(&self, topic: &str) -> Vec<&Template> {
+        self.rows.iter().filter(|(regex, _)| matches_from_the_beginning(regex, topic)).map(|(_, template)| template).collect()
+    }
+
+    /// The names that [`matching`](Self::matching) templates lead to, in order, each once; `render` fills in a template.
+    pub fn names<'t, N: PartialEq>(
+        templates: impl IntoIterator<Item = &'t Template>,
+        mut render: impl FnMut(&'t Template) -> N,
+    ) -> Vec<N> {
         let mut names = Vec::new();
-        for (_, template) in self.rows.iter().filter(|(regex, _)| matches_from_the_beginning(regex, topic)) {
+        for template in templates {
             let name = render(template);
             if !names.contains(&name) {
                 names.push(name);
@@ -102,7 +105,7 @@ mod tests {
 
     fn names(map: &TopicMap, topic: &str) -> Vec<String> {
         let state = topic.rsplit("::").next().unwrap_or_default();
-        map.names(topic, |template| {
+        TopicMap::names(map.matching(topic), |template| {
             template.render(|name| match name {
                 "wallet_id" => "base".into(),
                 "state" => state.into(),

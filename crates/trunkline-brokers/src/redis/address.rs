@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionInfo, Pipeline, RedisFuture, RedisResult, TlsCertificates,
     Value,
@@ -23,6 +24,10 @@ const CONNECT_TIMEOUT_IN_ALL: Duration = Duration::from_secs(10);
 
 /// The longest that an answer may take. The client's own default of half a second is too short for a server that forks.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent before the system asks the other side whether it is still there. What it does not answer
+/// within [`RESPONSE_TIMEOUT`] ends the connection.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How often a cluster's client follows a slot that has moved, or waits for one, before it gives up. In ms.
 const REDIRECTIONS: u32 = 3;
@@ -61,7 +66,7 @@ impl Address {
 
     /// What an error means, for a person.
     pub(super) fn explain(&self, error: &redis::RedisError) -> String {
-        explain(&self.place, error)
+        explain(&self.place, self.is_cluster, error)
     }
 
     async fn open(&self, certificates: Option<TlsCertificates>, limit: Duration) -> RedisResult<Connection> {
@@ -71,7 +76,8 @@ impl Address {
                 .response_timeout(limit)
                 .retries(REDIRECTIONS)
                 .min_retry_wait(LEAST_WAIT)
-                .max_retry_wait(MOST_WAIT);
+                .max_retry_wait(MOST_WAIT)
+                .tcp_settings(tcp_settings());
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
@@ -80,13 +86,20 @@ impl Address {
         let Some(node) = self.nodes.first() else {
             return Err((redis::ErrorKind::InvalidClientConfig, "no server is named").into());
         };
+        let node = node.clone().set_tcp_settings(tcp_settings());
         let client = match certificates {
-            Some(certificates) => Client::build_with_tls(node.clone(), certificates)?,
-            None => Client::open(node.clone())?,
+            Some(certificates) => Client::build_with_tls(node, certificates)?,
+            None => Client::open(node)?,
         };
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(limit));
         Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
+}
+
+/// The end of a command is not kept back until more comes, and a server that is gone is noticed also while nothing is sent.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(RESPONSE_TIMEOUT)
 }
 
 impl TlsFiles {

@@ -48,6 +48,8 @@ pub(super) struct State {
     link: Option<Link>,
     /// The cursor as we saw it last.
     pub(super) known: Option<(CursorKey, Stored)>,
+    /// The `timestamp` of the first event that this run published.
+    pub(super) since: Option<String>,
 }
 
 /// A connection that works.
@@ -82,7 +84,7 @@ impl RedisBroker {
     }
 
     /// Works on a connection. After an error it is made anew, because nobody knows what is left in it, and because the name of the
-    /// server may lead elsewhere by now.
+    /// server may lead elsewhere by now. So it is when the work is dropped on the way: perhaps nothing comes through any more.
     async fn linked<T>(
         &self,
         state: &mut State,
@@ -92,13 +94,9 @@ impl RedisBroker {
             Some(link) => link,
             None => self.link().await?,
         };
-        // Put back before the work, which may be dropped on the way: what it sent last comes first on this connection.
-        state.link = Some(link.clone());
-        let result = work(state, &mut link).await;
-        if result.is_err() {
-            state.link = None;
-        }
-        result
+        let result = work(state, &mut link).await?;
+        state.link = Some(link);
+        Ok(result)
     }
 
     pub(super) async fn add(
@@ -143,14 +141,7 @@ impl Broker for RedisBroker {
         let key = self.cursor_key(&batch.cursor);
         let result = self
             .linked(&mut state, async |state, link| match (&key, batch.next) {
-                (Some(key), Some(next)) => {
-                    let stopped = self.publish_once(state, link, key, batch, next).await?;
-                    let Some((count, outcome)) = stopped else { return Ok(Outcome::Delivered.all(batch.events.len())) };
-                    let mut outcomes = Outcome::Delivered.all(count);
-                    outcomes.push(outcome);
-                    outcomes.resize(batch.events.len(), Outcome::retry(BEHIND));
-                    Ok(outcomes)
-                }
+                (Some(key), Some(next)) => self.publish_once(state, link, key, batch, next).await,
                 _ => Ok(self.publish_freely(link, key.as_deref(), batch).await),
             })
             .await;

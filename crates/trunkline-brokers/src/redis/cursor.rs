@@ -15,7 +15,7 @@ pub(super) struct Stored {
 /// What the value in Redis means for us, when it is not the one that we saw last.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// An attempt of ours that was given up has done its work after all.
+    /// An attempt of ours that was given up has done its work after all, or has come as far as it could.
     Forward,
     /// The server has lost writes, or somebody changed it.
     Back,
@@ -62,7 +62,7 @@ impl Stored {
     pub(super) fn compare(&self, found: &Self, writer: &str) -> Moved {
         if self.is_by(writer) && !found.is_by(writer) && found.position().is_some() {
             Moved::ByAnother
-        } else if found.next > self.next {
+        } else if found.position().is_some() && found.next >= self.next {
             Moved::Forward
         } else {
             Moved::Back
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(compare("7 me", "9 me"), Moved::Forward);
         assert_eq!(compare("", "9 me"), Moved::Forward);
         assert_eq!(compare("7 before", "9 before"), Moved::Forward);
+        assert_eq!(compare("7 before", "7 me"), Moved::Forward);
+        assert_eq!(compare("", "0 me"), Moved::Forward);
         assert_eq!(compare("7 me", "5 me"), Moved::Back);
         assert_eq!(compare("7 me", ""), Moved::Back);
         assert_eq!(compare("7 me", "9 other"), Moved::ByAnother);

@@ -1,5 +1,6 @@
 //! Publishing without the cursor: replays, and on a cluster keys in many slots.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,12 +25,10 @@ impl RedisBroker {
         for (index, event) in batch.events.iter().enumerate().filter(|(_, event)| event.body.len() > link.largest) {
             outcomes.fail(index, self.too_large(event, link.largest));
         }
-        let mut todo: Vec<(usize, String)> = batch
-            .events
-            .iter()
-            .enumerate()
-            .flat_map(|(index, event)| self.plan.keys.of(event).into_iter().map(move |key| (index, key)))
-            .collect();
+        let (mut finder, mut todo) = (self.plan.keys.finder(), Todo::new());
+        for (index, event) in batch.events.iter().enumerate() {
+            finder.each(event, |key| todo.push((index, key)));
+        }
         loop {
             todo.retain(|(event, _)| outcomes.is_open(*event));
             if todo.is_empty() {
@@ -49,7 +48,7 @@ impl RedisBroker {
                     Ok(Reply::Stopped(count, fault)) => {
                         let index = entries.iter().nth(count).map_or(0, |(event, _)| event);
                         outcomes.fail(index, Outcome::retry(self.fault(entries, fault)));
-                        todo.extend(entries.iter().skip(count + 1).map(|(event, key)| (event, key.to_owned())));
+                        todo.extend(entries.iter().skip(count + 1).map(|(event, key)| (event, key.to_owned().into())));
                     }
                     Err(reason) => entries.iter().for_each(|(event, _)| outcomes.fail(event, Outcome::retry(reason.clone()))),
                 }
@@ -59,7 +58,7 @@ impl RedisBroker {
     }
 
     /// One group per slot, and what has to wait for the next round.
-    fn split(&self, todo: Vec<(usize, String)>, events: &[Arc<Event>]) -> (Vec<Entries>, Vec<(usize, String)>) {
+    fn split<'k>(&self, todo: Todo<'k>, events: &[Arc<Event>]) -> (Vec<Entries>, Todo<'k>) {
         let mut groups: BTreeMap<String, Entries> = BTreeMap::new();
         let mut places: BTreeMap<&str, Option<String>> = BTreeMap::new();
         let mut later = Vec::new();
@@ -68,7 +67,7 @@ impl RedisBroker {
             let conversation = events.get(index).map_or("", |event| event.conversation.as_str());
             let place = places.entry(conversation).or_insert_with(|| Some(slot.clone()));
             if place.as_ref() == Some(&slot) {
-                groups.entry(slot).or_default().push(index, key);
+                groups.entry(slot).or_default().push(index, &key);
             } else {
                 *place = None;
                 later.push((index, key));
@@ -77,6 +76,9 @@ impl RedisBroker {
         (groups.into_values().collect(), later)
     }
 }
+
+/// Indices of events, each with a key that it goes to.
+type Todo<'k> = Vec<(usize, Cow<'k, str>)>;
 
 /// What became of the events of a batch so far: delivered, unless something else is known.
 struct Outcomes<'b> {

@@ -1,5 +1,9 @@
 //! Which key an event goes to, and which part of a key decides about the slot of a cluster.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use compact_str::CompactString;
 use trunkline_core::{Event, Template, TopicMap};
 
 /// The keys of events.
@@ -11,14 +15,31 @@ pub(super) struct Keys {
     pub(super) otherwise: Template,
 }
 
+/// Finds the keys of one event after the other; the patterns are tried once for each type.
+pub(super) struct Finder<'k> {
+    keys: &'k Keys,
+    by_type: HashMap<CompactString, Vec<&'k Template>>,
+}
+
+impl<'k> Finder<'k> {
+    /// Gives each key of an event to `add`, at least one, each once.
+    pub(super) fn each(&mut self, event: &Event, add: impl FnMut(Cow<'k, str>)) {
+        let Self { keys, by_type } = self;
+        let templates = by_type.entry(event.event_type.clone()).or_insert_with(|| {
+            let found = keys.topics.matching(&event.event_type);
+            if found.is_empty() { vec![&keys.otherwise] } else { found }
+        });
+        let render = |template: &'k Template| match template.constant() {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(template.render_event(event)),
+        };
+        TopicMap::names(templates.iter().copied(), render).into_iter().for_each(add);
+    }
+}
+
 impl Keys {
-    /// The keys of an event, at least one, each once.
-    pub(super) fn of(&self, event: &Event) -> Vec<String> {
-        let mut keys = self.topics.names(&event.event_type, |template| template.render_event(event));
-        if keys.is_empty() {
-            keys.push(self.otherwise.render_event(event));
-        }
-        keys
+    pub(super) fn finder(&self) -> Finder<'_> {
+        Finder { keys: self, by_type: HashMap::new() }
     }
 
     /// The keys that are known without an event.

@@ -1,7 +1,7 @@
 //! Broker and source `redis`: events as entries of a stream or a list, on a single node or a cluster.
 //!
 //! `Delivered` means that the server has applied the write. How much of that a power cut can take back is the server's business:
-//! with `appendonly yes` and `appendfsync everysec` up to a second, with `appendfsync always` nothing.
+//! with `appendonly yes` and `appendfsync everysec` up to two seconds, with `appendfsync always` nothing.
 //!
 //! What makes a redelivery harmless: entries are added by a script, which Redis runs as one step, and which moves the cursor of
 //! the subscription in the same step. The script first compares the cursor with what we believe it to be. So an attempt that was
@@ -10,8 +10,9 @@
 //! tag before the first of them. Without, it is at least once, an entry of a stream carries the id of its event, and each key
 //! has the events of a conversation in order.
 //!
-//! A server that loses writes which it had confirmed goes back with its cursor and its data alike. That is noticed and logged; the
-//! events are in the journal and can be exported again.
+//! A server that loses writes which it had confirmed goes back with its cursor and its data alike. That is noticed at the next batch,
+//! and what was lost is delivered again. Where the cursor is gone altogether, nobody knows what else is: the log says which events to
+//! export again.
 
 mod address;
 mod broker;

@@ -2,22 +2,30 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use redis::cmd;
 use tracing::error;
+use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Event, Offset, Outcome};
 
-use super::broker::{Link, RedisBroker, State};
+use super::broker::{BEHIND, Link, RedisBroker, State};
 use super::cursor::{Moved, Stored};
 use super::script::{Entries, Mode, Reply};
 
-/// How often the cursor may turn out to have moved while one batch is published: each time another attempt came first.
-const MOST_MOVES: u32 = 3;
+/// How many events one call of the script adds. The server works on them while the next are on the way, and other clients wait for
+/// one call at the most. With fewer it is slower, above all where each call is synced to disk (`appendfsync always`).
+const CHUNK: usize = 256;
 
-/// How many events of a batch were published, and why not the next one.
-pub(super) type Stopped = Option<(usize, Outcome)>;
+/// Events that one call adds.
+struct Chunk {
+    entries: Entries,
+    count: usize,
+    /// Where the cursor is after them.
+    next: Offset,
+}
 
 impl RedisBroker {
-    /// Publishes `events` with the cursor, each once, up to the first that cannot be published.
+    /// Publishes a batch with the cursor, each event once, up to the first that cannot be published.
     pub(super) async fn publish_once(
         &self,
         state: &mut State,
@@ -25,60 +33,132 @@ impl RedisBroker {
         key: &str,
         batch: &Batch,
         next: Offset,
-    ) -> Result<Stopped, String> {
+    ) -> Result<Vec<Outcome>, String> {
         let too_large = batch.events.iter().enumerate().find(|(_, event)| event.body.len() > link.largest);
         let (events, next) = match too_large {
             Some((index, event)) => (batch.events.get(..index).unwrap_or_default(), event.offset),
             None => (&batch.events[..], next),
         };
-        let refused = too_large.map(|(index, event)| (index, self.too_large(event, link.largest)));
+        let refused = too_large.map(|(_, event)| self.too_large(event, link.largest));
         let mut known = match state.known.take() {
             Some((cursor, stored)) if cursor == batch.cursor => stored,
             _ => self.stored(link, key).await?,
         };
         let count_below = |next: Offset| events.iter().take_while(|event| event.offset < next).count();
         let mut there = count_below(known.done_by(&self.writer));
-        for _ in 0..MOST_MOVES {
+        // Each round publishes something, or finds the cursor where an attempt that was given up has moved it.
+        loop {
             state.known = Some((batch.cursor.clone(), known.clone()));
             let fresh = events.get(there..).unwrap_or_default();
             if fresh.is_empty() {
-                return Ok(refused);
+                return Ok(outcomes(batch, there, refused));
             }
-            let entries = self.entries(fresh.iter().enumerate());
-            let mode = Mode::Exact { cursor: key, expected: known.as_str(), next, writer: &self.writer };
-            match self.add(link, mode, batch, &entries, fresh).await? {
-                Reply::Done => {
-                    state.known = Some((batch.cursor.clone(), Stored::new(next, &self.writer)));
-                    return Ok(refused);
-                }
-                Reply::Stopped(count, fault) => {
-                    let index = entries.iter().nth(count).map_or(0, |(event, _)| event);
-                    let offset = fresh.get(index).map_or(next, |event| event.offset);
-                    state.known = Some((batch.cursor.clone(), Stored::new(offset, &self.writer)));
-                    return Ok(Some((there + index, Outcome::retry(self.fault(&entries, fault)))));
-                }
-                Reply::Moved(found) => {
-                    let found = self.read(Some(found), key)?;
-                    self.notice(&known, &found, key)?;
-                    there = count_below(found.position().unwrap_or_default());
-                    known = found;
+            let chunks = self.chunks(fresh, next);
+            let replies = self.send(link, key, batch, &known, &chunks, fresh).await;
+            for (number, (chunk, reply)) in chunks.iter().zip(replies).enumerate() {
+                match reply? {
+                    Reply::Done => {
+                        if state.since.is_none() {
+                            state.since = fresh.first().and_then(|event| timestamp(event));
+                        }
+                        there += chunk.count;
+                        known = Stored::new(chunk.next, &self.writer);
+                        state.known = Some((batch.cursor.clone(), known.clone()));
+                    }
+                    Reply::Stopped(count, fault) => {
+                        let index = chunk.entries.iter().nth(count).map_or(0, |(event, _)| event);
+                        let offset = fresh.get(index).map_or(next, |event| event.offset);
+                        state.known = Some((batch.cursor.clone(), Stored::new(offset, &self.writer)));
+                        let there = count_below(offset);
+                        return Ok(outcomes(batch, there, Some(Outcome::retry(self.fault(&chunk.entries, fault)))));
+                    }
+                    Reply::Moved(found) if number == 0 => {
+                        let found = self.read(Some(found), key)?;
+                        if let Some(behind) = self.notice(state, key, &known, &found, batch)? {
+                            return Ok(behind.all(batch.events.len()));
+                        }
+                        there = count_below(found.position().unwrap_or_default());
+                        known = found;
+                        break;
+                    }
+                    // It was sent behind one that did not leave the cursor where it expected it, and says nothing new.
+                    Reply::Moved(_) => break,
                 }
             }
         }
-        Err(format!("the cursor `{key}` of {} moves all the time; does another gateway use it?", self.plan.address.place))
     }
 
-    /// Says what it means that the cursor is not where we left it, and stops when somebody else moves it.
-    fn notice(&self, known: &Stored, found: &Stored, key: &str) -> Result<(), String> {
-        let place = &self.plan.address.place;
-        match known.compare(found, &self.writer) {
-            Moved::Forward => Ok(()),
-            Moved::Back => {
-                let (known, found) = (known.position(), found.position());
-                error!(place, cursor = key, known, found, "Redis lost events that it had confirmed; export that range again");
-                Ok(())
+    /// Sends all chunks, one behind the other, and waits for the answers. Each expects the cursor that the one before leaves, so
+    /// nothing is added behind one that fails.
+    async fn send(
+        &self,
+        link: &Link,
+        key: &str,
+        batch: &Batch,
+        known: &Stored,
+        chunks: &[Chunk],
+        events: &[Arc<Event>],
+    ) -> Vec<Result<Reply, String>> {
+        let mut expected = known.clone();
+        let calls = chunks.iter().map(|chunk| {
+            let next = Stored::new(chunk.next, &self.writer);
+            let (expected, mut link) = (std::mem::replace(&mut expected, next), link.clone());
+            async move {
+                let mode = Mode::Exact { cursor: key, expected: expected.as_str(), next: chunk.next, writer: &self.writer };
+                self.add(&mut link, mode, batch, &chunk.entries, events).await
             }
-            Moved::ByAnother => Err(format!(
+        });
+        join_all(calls).await
+    }
+
+    fn chunks(&self, events: &[Arc<Event>], next: Offset) -> Vec<Chunk> {
+        let mut finder = self.plan.keys.finder();
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            if index % CHUNK == 0 {
+                if let Some(last) = chunks.last_mut() {
+                    last.next = event.offset;
+                }
+                chunks.push(Chunk { entries: Entries::default(), count: 0, next });
+            }
+            if let Some(chunk) = chunks.last_mut() {
+                finder.each(event, |key| chunk.entries.push(index, &key));
+                chunk.count += 1;
+            }
+        }
+        chunks
+    }
+
+    /// Takes account of what it means that the cursor is not where we left it: nothing may be published now when it was set back, or
+    /// when somebody else moves it.
+    fn notice(&self, state: &State, key: &str, known: &Stored, found: &Stored, batch: &Batch) -> Result<Option<Outcome>, String> {
+        let place = &self.plan.address.place;
+        match (known.compare(found, &self.writer), found.position()) {
+            (Moved::Forward, _) if batch.time_left().is_zero() => {
+                Err(format!("the cursor `{key}` of {place} moves all the time; does another gateway use it?"))
+            }
+            (Moved::Forward, _) => Ok(None),
+            (Moved::Back, Some(at)) => {
+                let before = known.position().unwrap_or_default();
+                let reason =
+                    format!("{place} lost events that it had confirmed: the cursor `{key}` stood at {before} and stands at {at}");
+                Ok(Some(Outcome::Behind { reason }))
+            }
+            // Nobody can say what else is lost. What comes is published all the same.
+            (Moved::Back, None) => {
+                let (before, minimum_timestamp) = (known.position(), state.since.as_deref());
+                let maximum_timestamp = batch.events.first().and_then(|event| timestamp(event));
+                error!(
+                    place,
+                    cursor = key,
+                    before,
+                    minimum_timestamp,
+                    maximum_timestamp,
+                    "Redis lost its cursor, and so the events before it; `trunkline export` publishes again what lies between these times"
+                );
+                Ok(None)
+            }
+            (Moved::ByAnother, _) => Err(format!(
                 "another gateway with a copy of this journal publishes to {place} (cursor `{key}`); stop one of them, or give the \
                  broker another `name` there, and start this one anew"
             )),
@@ -98,14 +178,17 @@ impl RedisBroker {
             format!("the key `{key}` of {place} should hold our cursor, but {what}; find out who wrote it, and delete it")
         })
     }
+}
 
-    fn entries<'e>(&self, events: impl Iterator<Item = (usize, &'e Arc<Event>)>) -> Entries {
-        let mut entries = Entries::default();
-        for (index, event) in events {
-            for key in self.plan.keys.of(event) {
-                entries.push(index, key);
-            }
-        }
-        entries
-    }
+/// Of a batch whose first events are published, up to one that is not.
+fn outcomes(batch: &Batch, there: usize, stopped: Option<Outcome>) -> Vec<Outcome> {
+    let mut outcomes = Outcome::Delivered.all(there);
+    outcomes.extend(stopped);
+    outcomes.resize(batch.events.len(), Outcome::retry(BEHIND));
+    outcomes
+}
+
+/// The time of an event, in which an export is limited.
+fn timestamp(event: &Event) -> Option<String> {
+    json::lay_out(&event.body, Layout::Dumps).ok()?.get("timestamp").map(ToOwned::to_owned)
 }

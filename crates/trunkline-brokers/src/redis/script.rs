@@ -1,106 +1,121 @@
 //! The script that adds entries, which Redis runs as one step, and the command that calls it.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisResult, RedisWrite as _, ServerErrorKind, Value};
 use trunkline_core::{EXPORT_HEADER, Event, Offset};
 
 use super::{DATA, End, ID, SENDER_ID, Structure, TYPE};
 
 /// KEYS: the cursor, unless the mode is `plain`; then those that entries go to.
-/// ARGV: mode, cursor as expected, next offset, writer, export id or nothing; then the runs, each being the number of its key, the
-/// offset of its first event, the number of its entries, and `WIDTH` values for each of these.
+/// ARGV: mode, cursor as expected, next offset, writer, export id or nothing, the offset of each entry's event in one text; then the
+/// runs, each being the number of its key, the number of its entries, and `WIDTH` values for each of these.
 ///
 /// Keys of another type are looked for before anything is written, because Redis takes nothing back when a script fails. For the
 /// same reason the cursor is set twice: the first time shows that there are memory and permission to write, and once a script
 /// has written Redis does not stop it for lack of memory.
+///
+/// What is done for each entry decides about the speed of all; the offsets are only taken apart when something is in the way.
 const CODE: &str = r"
 local KEYS, ARGV = KEYS, ARGV
-local mode, expected, after, writer, export = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local mode, expected, after, writer, export, offsets = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local before_keys = mode == 'plain' and 0 or 1
-local cursor, call = KEYS[1], redis.pcall
+local cursor, call = KEYS[1], redis.call
 
 if mode == 'exact' then
-  local stored = redis.call('GET', cursor) or ''
+  local stored = call('GET', cursor) or ''
   if stored ~= expected then return {'moved', stored} end
 end
 
-local wrong, stop, done, answer = {}, nil, 0, {'done'}
+local function list_of_offsets()
+  local list = {}
+  for offset in offsets:gmatch('%d+') do list[#list + 1] = offset end
+  return list
+end
+
+local done, most, answer = 0, math.huge, {'done'}
+local wrong = {}
 for i = before_keys + 1, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= 'STRUCTURE' then wrong[tostring(i - before_keys)] = found end
+  local found = call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= 'STRUCTURE' then wrong[i - before_keys] = found end
 end
 if next(wrong) then
-  local i = 6
-  while ARGV[i] and not stop do
-    if wrong[ARGV[i]] then
-      stop, answer = ARGV[i + 1], {'wrongtype', 0, ARGV[i], wrong[ARGV[i]]}
+  local list, before, i = list_of_offsets(), 0, 7
+  while ARGV[i] and most == math.huge do
+    local key, count = tonumber(ARGV[i]), ARGV[i + 1]
+    if wrong[key] then
+      most, answer = before, {'wrongtype', 0, key, wrong[key]}
+      while list[most] == list[before + 1] do most = most - 1 end
     end
-    i = i + 3 + ARGV[i + 2] * WIDTH
+    before, i = before + count, i + 2 + count * WIDTH
   end
 end
 
-if mode == 'exact' then redis.call('SET', cursor, ARGV[7] .. ' ' .. writer) end
-local i = 6
-while ARGV[i] and ARGV[i + 1] ~= stop do
-  local key, offset, first, last = KEYS[before_keys + ARGV[i]], ARGV[i + 1], i + 3, i + 2 + ARGV[i + 2] * WIDTH
-  i = last + 1
-  ADD
-  if mode == 'replay' then
-    local at = redis.call('GET', cursor)
-    if at and at:match('^%d+') == offset then
-      redis.call('SET', cursor, string.format('%.0f', offset + 1) .. ' ' .. writer)
-    end
+if mode == 'exact' then call('SET', cursor, offsets:match('%d+') .. ' ' .. writer) end
+local added, problem = pcall(function()
+  local i = 7
+  while ARGV[i] and done < most do
+    local key, first = KEYS[before_keys + ARGV[i]], i + 2
+    local last = first + math.min(ARGV[i + 1], most - done) * WIDTH - 1
+    i = first + ARGV[i + 1] * WIDTH
+    ADD
   end
-end
+end)
+if not added then answer = {'failed', 0, problem.err or problem} end
 TRIM
-if mode == 'exact' then redis.call('SET', cursor, (stop or after) .. ' ' .. writer) end
-if stop then answer[2] = done end
+if mode == 'exact' then
+  call('SET', cursor, (answer[1] == 'done' and after or list_of_offsets()[done + 1]) .. ' ' .. writer)
+end
+if mode == 'replay' and done > 0 then
+  local stored = call('GET', cursor)
+  local at = stored and stored:match('^%d+')
+  for n, offset in ipairs(list_of_offsets()) do
+    if n <= done and offset == at then at = string.format('%.0f', offset + 1) end
+  end
+  if at and at ~= stored:match('^%d+') then call('SET', cursor, at .. ' ' .. writer) end
+end
+if answer[1] ~= 'done' then answer[2] = done end
 return answer
 ";
 
 /// All elements of a run at once.
 const PUSH: &str = r"
-  local reply = call('COMMAND', key, unpack(ARGV, first, last))
-  if type(reply) == 'table' then
-    stop, answer = offset, {'failed', 0, reply.err}
-    break
-  end
-  done = done + last - first + 1
+    call('COMMAND', key, unpack(ARGV, first, last))
+    done = done + last - first + 1
 ";
 
-/// The values of an entry begin with the offset of its event.
+/// An entry's values: the body, the id of the event, the conversation, the type.
 const ADD: &str = r"
-  for at = first, last, WIDTH do
-    local reply
-    if export == '' then
-      reply = call('XADD', key, LIMIT'*', FIELDS)
-    else
-      reply = call('XADD', key, LIMIT'*', FIELDS, 'HEADER', export)
+    for at = first, last, WIDTH do
+      if export == '' then
+        call('XADD', key, LIMIT'*', FIELDS)
+      else
+        call('XADD', key, LIMIT'*', FIELDS, 'HEADER', export)
+      end
+      done = done + 1
     end
-    if type(reply) == 'table' then
-      stop, answer = ARGV[at], {'failed', 0, reply.err}
-      break
-    end
-    done = done + 1
-  end
-  if answer[1] == 'failed' then break end
 ";
 
 const TRIM: &str = r"
 for i = before_keys + 1, #KEYS do
-  if not wrong[tostring(i - before_keys)] then redis.pcall('LTRIM', KEYS[i], FIRST, LAST) end
+  if not wrong[i - before_keys] then redis.pcall('LTRIM', KEYS[i], FIRST, LAST) end
 end
 ";
 
 /// How many entries a run has at the most: all elements of a list's run are on Lua's stack at a time.
 const MOST_AT_ONCE: usize = 1000;
 
+/// About how many bytes the names, numbers and lengths around an entry's values take.
+const AROUND: usize = 64;
+
 /// The script for one way of adding.
 #[derive(Debug)]
 pub(super) struct AddScript {
     structure: Structure,
+    /// How many values an entry has.
+    width: usize,
     script: redis::Script,
 }
 
@@ -125,18 +140,22 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn push(&mut self, event: usize, key: String) {
-        if let Some(&(_, number)) = self.list.last()
-            && self.key(number) == key
-        {
-            self.list.push((event, number));
-            return;
-        }
-        let number = *self.numbers.entry(key).or_insert_with_key(|key| {
-            self.keys.push(key.clone());
-            self.keys.len() - 1
-        });
+    pub(super) fn push(&mut self, event: usize, key: &str) {
+        let number = match self.list.last() {
+            Some(&(_, number)) if self.key(number) == key => number,
+            _ => self.number(key),
+        };
         self.list.push((event, number));
+    }
+
+    fn number(&mut self, key: &str) -> usize {
+        if let Some(&number) = self.numbers.get(key) {
+            return number;
+        }
+        let number = self.keys.len();
+        self.keys.push(key.to_owned());
+        self.numbers.insert(key.to_owned(), number);
+        number
     }
 
     pub(super) fn key(&self, number: usize) -> &str {
@@ -148,23 +167,9 @@ impl Entries {
         self.list.iter().map(|&(event, number)| (event, self.key(number)))
     }
 
-    /// Neighbours that go to the same key, which the script may add together. An event with several keys has a run for each, so
-    /// that the script can stop before the first of them.
-    fn runs(&self, each_alone: bool) -> Vec<&[(usize, usize)]> {
-        let event = |at: usize| self.list.get(at).map(|entry| entry.0);
-        let has_several =
-            |at: usize| event(at) == event(at + 1) || at.checked_sub(1).is_some_and(|before| event(before) == event(at));
-        let (mut runs, mut rest) = (Vec::new(), &self.list[..]);
-        while let Some(&(_, key)) = rest.first() {
-            let start = self.list.len() - rest.len();
-            let is_alone = each_alone || has_several(start);
-            let joins = |&at: &usize| self.list[at].1 == key && !is_alone && !has_several(at);
-            let length = 1 + (start + 1..self.list.len()).take(MOST_AT_ONCE - 1).take_while(joins).count();
-            let (run, others) = rest.split_at(length);
-            runs.push(run);
-            rest = others;
-        }
-        runs
+    /// Neighbours that go to the same key, which the script may add together.
+    fn runs(&self) -> impl Iterator<Item = &[(usize, usize)]> {
+        self.list.chunk_by(|one, other| one.1 == other.1).flat_map(|run| run.chunks(MOST_AT_ONCE))
     }
 }
 
@@ -196,8 +201,8 @@ impl AddScript {
             Structure::Stream => {
                 let limit = most.map(|most| format!("'MAXLEN', '~', '{most}', ")).unwrap_or_default();
                 let fields =
-                    format!("'{DATA}', ARGV[at + 1], '{ID}', ARGV[at + 2], '{SENDER_ID}', ARGV[at + 3], '{TYPE}', ARGV[at + 4]");
-                (5, ADD.replace("LIMIT", &limit).replace("FIELDS", &fields).replace("HEADER", EXPORT_HEADER))
+                    format!("'{DATA}', ARGV[at], '{ID}', ARGV[at + 1], '{SENDER_ID}', ARGV[at + 2], '{TYPE}', ARGV[at + 3]");
+                (4, ADD.replace("LIMIT", &limit).replace("FIELDS", &fields).replace("HEADER", EXPORT_HEADER))
             }
         };
         let trim = match (structure, end, most) {
@@ -210,7 +215,7 @@ impl AddScript {
             .replace("TRIM", &trim)
             .replace("STRUCTURE", structure.name())
             .replace("WIDTH", &width.to_string());
-        Self { structure, script: redis::Script::new(&code) }
+        Self { structure, width, script: redis::Script::new(&code) }
     }
 
     /// Adds `entries`, which belong to `events`.
@@ -245,23 +250,27 @@ impl AddScript {
             Mode::Replay { cursor, writer } => ("replay", Some(cursor), "", 0, writer),
             Mode::Plain => ("plain", None, "", 0, ""),
         };
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(self.script.get_hash()).arg(entries.keys.len() + usize::from(cursor.is_some()));
+        let of = |entry: &(usize, usize)| events(entry.0);
+        let size: usize = entries.list.iter().filter_map(of).map(|event| event.body.len() + AROUND).sum();
+        let offsets = entries.list.iter().filter_map(of).fold(String::new(), |mut offsets, event| {
+            // Writing to a text does not fail.
+            let _ = write!(offsets, "{} ", event.offset);
+            offsets
+        });
+        let mut command =
+            Cmd::with_capacity(entries.list.len() * (self.width + 2) + entries.keys.len() + 10, size + offsets.len());
+        command.arg("EVALSHA").arg(self.script.get_hash()).arg(entries.keys.len() + usize::from(cursor.is_some()));
         command.arg(cursor.as_slice()).arg(&entries.keys);
-        command.arg(name).arg(expected).arg(next).arg(writer).arg(export);
-        for run in entries.runs(matches!(mode, Mode::Replay { .. })) {
-            let Some((first, key)) = run.first().and_then(|&(event, key)| Some((events(event)?, key))) else { continue };
-            command.arg(key + 1).arg(first.offset).arg(run.len());
-            for event in run.iter().filter_map(|&(event, _)| events(event)) {
-                match self.structure {
-                    Structure::List => command.arg(&event.body[..]),
-                    Structure::Stream => command
-                        .arg(event.offset)
-                        .arg(&event.body[..])
-                        .arg(event.id.to_string())
-                        .arg(event.conversation.as_str())
-                        .arg(event.event_type.as_str()),
-                };
+        command.arg(name).arg(expected).arg(next).arg(writer).arg(export).arg(offsets);
+        for run in entries.runs() {
+            let Some(&(_, key)) = run.first() else { continue };
+            command.arg(key + 1).arg(run.len());
+            for event in run.iter().filter_map(of) {
+                command.arg(&event.body[..]);
+                if self.structure == Structure::Stream {
+                    command.write_arg_fmt(event.id);
+                    command.arg(event.conversation.as_str()).arg(event.event_type.as_str());
+                }
             }
         }
         command
@@ -290,14 +299,13 @@ mod tests {
     fn runs_join_neighbours_with_one_and_the_same_key() {
         let mut entries = Entries::default();
         for (event, key) in [(0, "a"), (1, "a"), (2, "b"), (3, "a"), (3, "b"), (4, "b"), (5, "b"), (6, "b"), (6, "c"), (7, "c")] {
-            entries.push(event, key.to_owned());
+            entries.push(event, key);
         }
-        let lengths = |each_alone| entries.runs(each_alone).into_iter().map(<[_]>::len).collect::<Vec<_>>();
-        assert_eq!(lengths(false), [2, 1, 1, 1, 2, 1, 1, 1]);
-        assert_eq!(lengths(true), [1; 10]);
-        assert_eq!(entries.runs(false).concat(), entries.list);
+        assert_eq!(entries.runs().map(<[_]>::len).collect::<Vec<_>>(), [2, 1, 1, 4, 2]);
+        assert_eq!(entries.runs().collect::<Vec<_>>().concat(), entries.list);
+        assert_eq!(entries.keys, ["a", "b", "c"]);
         let mut many = Entries::default();
-        (0..2500).for_each(|event| many.push(event, "a".to_owned()));
-        assert_eq!(many.runs(false).into_iter().map(<[_]>::len).collect::<Vec<_>>(), [1000, 1000, 500]);
+        (0..2500).for_each(|event| many.push(event, "a"));
+        assert_eq!(many.runs().map(<[_]>::len).collect::<Vec<_>>(), [1000, 1000, 500]);
     }
 }

@@ -1,15 +1,13 @@
 //! The Redis broker on a real server while nothing goes wrong.
 
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use trunkline_core::{Batch, CursorKey, Event};
 
 use crate::common::{batch, deliver, event, journal, key as cursor, reason, replay, rest};
-use crate::redis_common::{bodies, broker, expected, list, run, stream, typed, unique, url};
-
-fn cursor_key(cursor: &CursorKey) -> String {
-    format!("trunkline:cursor:{}:{}", cursor.journal, cursor.subscription)
-}
+use crate::redis_common::{bodies, broker, cursor_key, expected, list, run, stream, typed, unique, url};
 
 /// The offset that the stored cursor names.
 async fn stored(cursor: &CursorKey) -> Option<String> {
@@ -195,6 +193,25 @@ async fn an_attempt_that_was_given_up_is_not_repeated() {
         }
     }
     deliver(&*broker, &batch(&journal[2..], &cursor)).await;
+    assert_eq!(bodies(&url(), &key).await, expected(&journal));
+}
+
+#[tokio::test]
+async fn a_batch_of_many_calls_that_was_given_up_half_way_is_not_repeated() {
+    let (key, cursor, journal) = (unique("half-way"), cursor(), journal(900));
+    let broker = broker(&format!("url: {}\nkey: {key}", url()));
+    for (polls, end) in (1..9).zip((200..).step_by(100)) {
+        let attempt = batch(&journal[..end], &cursor);
+        let mut publish = broker.publish(&attempt);
+        for _ in 0..polls {
+            let is_done = std::future::poll_fn(|context| Poll::Ready(publish.as_mut().poll(context).is_ready())).await;
+            if is_done {
+                break;
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    }
+    deliver(&*broker, &batch(&journal, &cursor)).await;
     assert_eq!(bodies(&url(), &key).await, expected(&journal));
 }
 

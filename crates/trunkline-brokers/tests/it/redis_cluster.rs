@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::aio::MultiplexedConnection;
 use ::redis::cmd;
+use tokio::process::Command;
 use trunkline_core::{Batch, Broker, Event, Outcome};
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
 use crate::common::{batch, deliver, event, journal, key as cursor, reason, replay, rest};
-use crate::redis_common::{broker, cluster, cluster_bodies, expected, source, typed, unique};
+use crate::redis_common::{broker, client, cluster, cluster_bodies, expected, source, typed, unique};
 
 fn node() -> String {
     format!("redis://127.0.0.1:{}", services::port("redis-cluster"))
@@ -17,6 +19,27 @@ fn node() -> String {
 
 async fn list(url: &str, key: &str) -> Vec<String> {
     cmd("LRANGE").arg(key).arg(0).arg(-1).query_async(&mut cluster(url).await).await.unwrap()
+}
+
+/// Clients of the three nodes, the first of which listens on `port`.
+async fn nodes(port: u16) -> Vec<MultiplexedConnection> {
+    let mut nodes = Vec::new();
+    for node in port..port + 3 {
+        nodes.push(client(&format!("redis://127.0.0.1:{node}")).await);
+    }
+    nodes
+}
+
+/// Which of them has a key.
+async fn home(nodes: &mut [MultiplexedConnection], key: &str) -> usize {
+    let slot: u32 = cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut nodes[0]).await.unwrap();
+    for (number, node) in nodes.iter_mut().enumerate() {
+        let found: usize = cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot).query_async(node).await.unwrap();
+        if found > 0 {
+            return number;
+        }
+    }
+    panic!("no node has the key {key}");
 }
 
 #[tokio::test]
@@ -95,23 +118,15 @@ async fn a_slot_that_moves_to_another_node_is_followed() {
     let (key, cursor, journal) = (unique("moves"), cursor(), journal(60));
     let broker = broker(&format!("url: {url}\ncluster: true\nkey: {key}"));
     deliver(&*broker, &batch(&journal[..10], &cursor)).await;
-    let mut nodes = Vec::new();
-    for node in port..port + 3 {
-        nodes.push(crate::redis_common::client(&format!("redis://127.0.0.1:{node}")).await);
-    }
+    let mut nodes = nodes(port).await;
     let slot: u32 = cmd("CLUSTER").arg("KEYSLOT").arg(&key).query_async(&mut nodes[0]).await.unwrap();
     let mut ids: Vec<String> = Vec::new();
-    let mut home = None;
-    for (index, node) in nodes.iter_mut().enumerate() {
+    for node in &mut nodes {
         ids.push(cmd("CLUSTER").arg("MYID").query_async(node).await.unwrap());
-        let found: usize = cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot).query_async(node).await.unwrap();
-        if found > 0 {
-            home = Some(index);
-        }
     }
-    let from = home.unwrap();
+    let from = home(&mut nodes, &key).await;
     let to = (from + 1) % 3;
-    let set = async |node: &mut ::redis::aio::MultiplexedConnection, state: &str, id: &str| {
+    let set = async |node: &mut MultiplexedConnection, state: &str, id: &str| {
         cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id).exec_async(node).await.unwrap();
     };
     set(&mut nodes[to], "IMPORTING", &ids[from]).await;
@@ -145,11 +160,16 @@ async fn a_slot_that_moves_to_another_node_is_followed() {
 #[tokio::test]
 async fn a_cluster_without_one_of_its_nodes_says_so_and_goes_on_once_it_is_back() {
     let server = Private::start("redis-cluster").await;
-    let url = format!("redis://127.0.0.1:{}", server.port("redis-cluster"));
+    let port = server.port("redis-cluster");
+    let url = format!("redis://127.0.0.1:{port}");
     let (key, cursor, journal) = (unique("killed"), cursor(), journal(12));
-    let broker = broker(&format!("url: {url}\ncluster: true\nkey: {key}"));
+    let broker = broker(&format!("url: [{url}, redis://127.0.0.1:{}, redis://127.0.0.1:{}]\nkey: {key}", port + 1, port + 2));
     deliver(&*broker, &batch(&journal[..4], &cursor)).await;
-    server.kill().await;
+    let home = home(&mut nodes(port).await, &key).await;
+    let pid = server.directory().join("redis-cluster").join(if home == 0 { "pid".to_owned() } else { format!("pid.{home}") });
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let killed = Command::new("kill").args(["-KILL", pid.split(' ').next().unwrap()]).status().await.unwrap();
+    assert!(killed.success());
     let outcomes = broker.publish(&batch(&journal[4..], &cursor)).await;
     assert!(reason(&outcomes[0]).contains("the Redis cluster at 127.0.0.1"), "{outcomes:?}");
     server.start_again().await;
@@ -159,9 +179,26 @@ async fn a_cluster_without_one_of_its_nodes_says_so_and_goes_on_once_it_is_back(
         }
     };
     tokio::time::timeout(Duration::from_mins(1), again).await.unwrap();
-    let found = cluster_bodies(&url, &key).await;
-    // With `appendfsync everysec`; a killed process loses nothing that it had given to the kernel.
-    assert_eq!(found, expected(&journal));
+    assert_eq!(cluster_bodies(&url, &key).await, expected(&journal));
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_of_the_manual_publishes_to_a_cluster() {
+    let (user, key, cursor, journal) = (unique("user"), unique("rights"), cursor(), journal(9));
+    let least = "+evalsha +script|load +get +set +setrange +type +xadd +xtrim +cluster|slots +asking +ping";
+    let mut nodes = nodes(services::port("redis-cluster")).await;
+    for node in &mut nodes {
+        let mut set = cmd("ACL");
+        set.arg("SETUSER").arg(&user).arg("on").arg(">hunter2").arg(format!("~{key}")).arg("~trunkline:cursor:*");
+        set.arg(least.split(' ').collect::<Vec<_>>()).exec_async(node).await.unwrap();
+    }
+    let broker = broker(&format!("url: {}\ncluster: true\nkey: {key}\nusername: {user}\npassword: hunter2", node()));
+    assert_eq!(broker.is_ready().await, Ok(()));
+    deliver(&*broker, &batch(&journal, &cursor)).await;
+    assert_eq!(cluster_bodies(&node(), &key).await, expected(&journal));
+    for node in &mut nodes {
+        cmd("ACL").arg("DELUSER").arg(&user).exec_async(node).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use ::redis::cluster_async::ClusterConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value, cmd, from_redis_value};
 use trunkline_brokers::{ReadBy, redis_from_section, redis_source_from_section};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
-use trunkline_core::{Broker, Event, Source};
+use trunkline_core::{Broker, CursorKey, Event, Source};
 use trunkline_testkit::services;
 use uuid::Uuid;
 
@@ -58,6 +58,11 @@ pub(crate) fn url() -> String {
 /// A name for keys that no other test has.
 pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4().simple())
+}
+
+/// Where the cursor is, on a single server.
+pub(crate) fn cursor_key(cursor: &CursorKey) -> String {
+    format!("trunkline:cursor:{}:{}", cursor.journal, cursor.subscription)
 }
 
 pub(crate) async fn client(url: &str) -> MultiplexedConnection {

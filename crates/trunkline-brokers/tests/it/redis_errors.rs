@@ -106,6 +106,31 @@ async fn what_stands_before_an_event_with_a_faulty_key_is_there_once_and_nothing
 }
 
 #[tokio::test]
+async fn a_faulty_key_far_into_a_batch_stops_what_was_sent_behind_it() {
+    for structure in ["stream", "list"] {
+        let (prefix, cursor) = (unique("far"), cursor());
+        let conversation = |offset| if offset == 401 { "faulty" } else { "u" };
+        let events: Vec<_> = (1..=700).map(|offset| event(offset, conversation(offset), &format!("{offset}"))).collect();
+        run::<()>(&url(), &format!("SET {prefix}.faulty theirs")).await;
+        let broker = broker(&format!("url: {}\nstructure: {structure}\nkey: {prefix}.$sender_id", url()));
+        for attempt in [&events[..], &events[400..]] {
+            let outcomes = broker.publish(&batch(attempt, &cursor)).await;
+            let delivered = outcomes.iter().take_while(|outcome| **outcome == Outcome::Delivered).count();
+            assert_eq!(delivered, attempt.len() - 300);
+            assert!(reason(&outcomes[delivered]).contains(&format!("the key `{prefix}.faulty`")), "{outcomes:?}");
+            assert!(outcomes[delivered + 1..].iter().all(|outcome| reason(outcome).contains("not tried")), "{outcomes:?}");
+            assert_eq!(broker.position(&cursor).await, Ok(Some(401)));
+        }
+        run::<()>(&url(), &format!("DEL {prefix}.faulty")).await;
+        deliver(&*broker, &batch(&events[400..], &cursor)).await;
+        let key = format!("{prefix}.u");
+        let found = if structure == "list" { list(&url(), &key).await } else { bodies(&url(), &key).await };
+        let wanted: Vec<_> = events.iter().filter(|event| event.conversation == "u").cloned().collect();
+        assert_eq!(found, expected(&wanted));
+    }
+}
+
+#[tokio::test]
 async fn without_a_cursor_other_conversations_go_on_beside_a_faulty_key() {
     let (prefix, cursor) = (unique("beside"), cursor());
     let events: Vec<_> = (1..=6).map(|offset| event(offset, &format!("user{}", offset % 3), "x")).collect();

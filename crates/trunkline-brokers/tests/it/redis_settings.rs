@@ -117,6 +117,15 @@ fn a_source_takes_the_section_of_a_broker_with_one_key() {
 }
 
 #[test]
+fn a_list_is_named_because_its_elements_have_no_ids() {
+    let writes = |yaml: &str| read(yaml, redis_from_section).0.unwrap().writes_without_ids_to();
+    let list = "url: localhost\nstructure: list\nkey: x";
+    assert_eq!(writes(list), Some(source(list).place()));
+    assert_eq!(writes("url: localhost"), None);
+    assert_eq!(writes("url: localhost\nstructure: list\nkey: $event"), None);
+}
+
+#[test]
 fn the_examples_of_the_manual_are_accepted() {
     let page = include_str!("../../../../docs/brokers/redis.md");
     let examples: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
