@@ -68,8 +68,11 @@ impl Database {
     }
 
     pub(crate) async fn drop(self) {
-        let force = self.kind.pick(" WITH (FORCE)", "");
-        self.administrate(&format!("DROP DATABASE {}{force}", self.name)).await;
+        // PostgreSQL's `WITH (FORCE)` fails when it meets a session that is not ours, which may be its own at tidying up.
+        if self.kind == Kind::Postgres {
+            self.end_sessions().await;
+        }
+        self.administrate(&format!("DROP DATABASE {}", self.name)).await;
     }
 
     async fn administrate(&self, sql: &str) {
@@ -109,6 +112,24 @@ impl Database {
             Kind::MariaDb => query_scalar(sql).fetch_all(&mut self.mariadb().await).await,
         }
         .unwrap()
+    }
+
+    /// Makes the server end all sessions in this database, as it does with those that have been idle for long.
+    pub(crate) async fn end_sessions(&self) {
+        match self.kind {
+            Kind::Postgres => {
+                let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                           WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()";
+                self.execute(sql).await;
+            }
+            Kind::MariaDb => {
+                let sql = "SELECT CAST(id AS CHAR) FROM information_schema.processlist
+                           WHERE db = database() AND id <> connection_id()";
+                for id in self.strings(sql).await {
+                    self.execute(&format!("KILL {id}")).await;
+                }
+            }
+        }
     }
 
     /// The bodies in the table, in the order of the ids.

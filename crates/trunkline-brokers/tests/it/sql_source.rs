@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use rusqlite::Connection;
 use sqlx::Executor as _;
 use trunkline_brokers::{ReadBy, sql_source_from_section};
@@ -118,7 +119,7 @@ async fn rows_of_a_server_are_read_as_they_come_and_again_until_they_are_settled
 
 #[tokio::test]
 async fn rows_that_are_committed_after_later_ones_are_not_missed() {
-    for kind in KINDS {
+    join_all(KINDS.map(async |kind| {
         let database = Database::create(kind).await;
         database.broker().position(&key()).await.unwrap();
         let mut reader = of(&database, "").open().await.unwrap();
@@ -147,7 +148,8 @@ async fn rows_that_are_committed_after_later_ones_are_not_missed() {
         }
         assert_eq!(texts(&receive(&mut *reader, 2).await), ["2", "3"]);
         database.drop().await;
-    }
+    }))
+    .await;
 }
 
 /// Demands that nothing is given for longer than a gap is watched by itself; it is the transaction that holds it back.

@@ -37,6 +37,7 @@ macro_rules! suite {
                 a_large_batch_arrives,
                 a_fresh_broker_goes_on,
                 a_replay_arrives_again,
+                an_export_moves_no_cursor,
                 a_batch_that_was_given_up_is_published_again,
                 what_is_delivered_survives_closing
             );

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use trunkline_brokers::SqlBroker;
 use trunkline_brokers::sql::Location;
-use trunkline_core::Broker;
+use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 use trunkline_testkit::contract::{self, Arrived, Subject};
 use trunkline_testkit::{contract_tests, sql_events};
 
@@ -16,11 +17,42 @@ struct Database {
     directory: TempDir,
     /// Somebody who keeps others from writing.
     holder: Mutex<Option<Connection>>,
+    /// Told of every batch that is to be tried again.
+    retried: Arc<Notify>,
+}
+
+/// A broker that tells when a batch is to be tried again.
+struct Telling {
+    broker: SqlBroker,
+    retried: Arc<Notify>,
+}
+
+#[async_trait]
+impl Broker for Telling {
+    async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+        let outcomes = self.broker.publish(batch).await;
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry { .. })) {
+            self.retried.notify_one();
+        }
+        outcomes
+    }
+
+    async fn is_ready(&self) -> Result<(), String> {
+        self.broker.is_ready().await
+    }
+
+    async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
+        self.broker.position(cursor).await
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
 }
 
 impl Database {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), holder: Mutex::new(None) }
+        Self { directory: tempfile::tempdir().unwrap(), holder: Mutex::new(None), retried: Arc::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -46,7 +78,8 @@ impl Database {
 #[async_trait]
 impl Subject for Database {
     fn broker(&self) -> Arc<dyn Broker> {
-        Arc::new(SqlBroker::sqlite(Location::File(self.path())))
+        let broker = SqlBroker::sqlite(Location::File(self.path()));
+        Arc::new(Telling { broker, retried: Arc::clone(&self.retried) })
     }
 
     async fn arrived(&self) -> Vec<Arrived> {
@@ -70,9 +103,9 @@ async fn a_database_that_others_lock_for_a_while() {
 async fn a_database_that_others_lock_under_load() {
     let database = Database::new();
     let again_and_again = async {
-        for _ in 0..5 {
+        for _ in 0..2 {
             database.lock();
-            tokio::task::yield_now().await;
+            database.retried.notified().await;
             database.unlock();
         }
     };
