@@ -13,25 +13,11 @@ pub(crate) struct Job {
     is_export: bool,
 }
 
-/// What becomes of a cursor.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum CursorMove {
-    /// It goes to this offset.
-    To(Offset),
-    /// It goes past a replayed event when it stands at that very event: it does when the event was refused and none came after it,
-    /// and once the event is there, a restart must not bring it again.
-    PastReplayed,
-    /// It stays.
-    Stays,
-}
-
 impl Job {
-    pub(crate) fn cursor_move(&self) -> CursorMove {
-        match self.next {
-            Some(next) => CursorMove::To(next),
-            None if self.is_export => CursorMove::Stays,
-            None => CursorMove::PastReplayed,
-        }
+    /// The cursor that goes past a replayed event when it stands at that very event: it does when the event was refused and none
+    /// came after it, and once the event is there, a restart must not bring it again.
+    pub(crate) fn passes(&self) -> Option<&CursorKey> {
+        (self.next.is_none() && !self.is_export).then_some(&self.cursor)
     }
 }
 

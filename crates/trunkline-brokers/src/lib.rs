@@ -17,6 +17,7 @@
 
 pub mod amqp;
 mod blocking;
+mod cursor;
 mod endpoint;
 pub mod exec;
 pub mod file;

@@ -5,22 +5,13 @@
 
 use trunkline_core::{CursorKey, Offset};
 
+use crate::cursor::{Astray, Cursor, compare};
+
 /// The value of a cursor; empty when there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stored {
     text: String,
     next: Offset,
-}
-
-/// What the value in Redis means for us, when it is not the one that we saw last.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Moved {
-    /// An attempt of ours that was given up has done its work after all, or has come as far as it could.
-    Forward,
-    /// The server has lost writes, or somebody changed it.
-    Back,
-    /// Somebody else publishes for the same subscription of the same journal.
-    ByAnother,
 }
 
 impl Stored {
@@ -57,16 +48,14 @@ impl Stored {
         self.text.split_once(' ').is_some_and(|(_, by)| by == writer)
     }
 
-    /// What it means that `self` was expected and `found` is there. Another writer than ourselves is only believed as long as we
-    /// have not written: then it is the run before this one, whose last attempt came late.
-    pub(super) fn compare(&self, found: &Self, writer: &str) -> Moved {
-        if self.is_by(writer) && !found.is_by(writer) && found.position().is_some() {
-            Moved::ByAnother
-        } else if found.position().is_some() && found.next >= self.next {
-            Moved::Forward
-        } else {
-            Moved::Back
-        }
+    /// What it means that `self` was expected and `found` is there.
+    pub(super) fn compare(&self, found: &Self, writer: &str) -> Result<(), Astray> {
+        compare(self.cursor().as_ref(), found.cursor().as_ref(), writer)
+    }
+
+    fn cursor(&self) -> Option<Cursor> {
+        let writer = self.text.split_once(' ').map_or("", |(_, writer)| writer).to_owned();
+        self.position().map(|next| Cursor { next, writer })
     }
 }
 
@@ -94,19 +83,5 @@ mod tests {
         assert_eq!(Stored::default().position(), None);
         assert_eq!(stored("7").position(), Some(7));
         assert!(Stored::parse(Some("theirs".to_owned())).unwrap_err().contains("theirs"));
-    }
-
-    #[test]
-    fn late_attempts_are_told_from_lost_data_and_from_other_writers() {
-        let compare = |expected: &str, found: &str| stored(expected).compare(&stored(found), "me");
-        assert_eq!(compare("7 me", "9 me"), Moved::Forward);
-        assert_eq!(compare("", "9 me"), Moved::Forward);
-        assert_eq!(compare("7 before", "9 before"), Moved::Forward);
-        assert_eq!(compare("7 before", "7 me"), Moved::Forward);
-        assert_eq!(compare("", "0 me"), Moved::Forward);
-        assert_eq!(compare("7 me", "5 me"), Moved::Back);
-        assert_eq!(compare("7 me", ""), Moved::Back);
-        assert_eq!(compare("7 me", "9 other"), Moved::ByAnother);
-        assert_eq!(compare("7 me", "5 before"), Moved::ByAnother);
     }
 }

@@ -9,8 +9,9 @@ use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Event, Offset, Outcome};
 
 use super::broker::{BEHIND, Link, RedisBroker, State};
-use super::cursor::{Moved, Stored};
+use super::cursor::Stored;
 use super::script::{Entries, Mode, Reply};
+use crate::cursor::Astray;
 
 /// How many events one call of the script adds. The server works on them while the next are on the way, and other clients wait for
 /// one call at the most. With fewer it is slower, above all where each call is synced to disk (`appendfsync always`).
@@ -133,19 +134,19 @@ impl RedisBroker {
     /// when somebody else moves it.
     fn notice(&self, state: &State, key: &str, known: &Stored, found: &Stored, batch: &Batch) -> Result<Option<Outcome>, String> {
         let place = &self.plan.address.place;
-        match (known.compare(found, &self.writer), found.position()) {
-            (Moved::Forward, _) if batch.time_left().is_zero() => {
+        match known.compare(found, &self.writer) {
+            Ok(()) if batch.time_left().is_zero() => {
                 Err(format!("the cursor `{key}` of {place} moves all the time; does another gateway use it?"))
             }
-            (Moved::Forward, _) => Ok(None),
-            (Moved::Back, Some(at)) => {
-                let before = known.position().unwrap_or_default();
+            Ok(()) => Ok(None),
+            Err(Astray::Back) => {
+                let (before, at) = (known.position().unwrap_or_default(), found.position().unwrap_or_default());
                 let reason =
                     format!("{place} lost events that it had confirmed: the cursor `{key}` stood at {before} and stands at {at}");
                 Ok(Some(Outcome::Behind { reason }))
             }
             // Nobody can say what else is lost. What comes is published all the same.
-            (Moved::Back, None) => {
+            Err(Astray::Gone) => {
                 let (before, minimum_timestamp) = (known.position(), state.since.as_deref());
                 let maximum_timestamp = batch.events.first().and_then(|event| timestamp(event));
                 error!(
@@ -158,7 +159,7 @@ impl RedisBroker {
                 );
                 Ok(None)
             }
-            (Moved::ByAnother, _) => Err(format!(
+            Err(Astray::ByAnother) => Err(format!(
                 "another gateway with a copy of this journal publishes to {place} (cursor `{key}`); stop one of them, or give the \
                  broker another `name` there, and start this one anew"
             )),

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tracing::{debug, info};
+use tracing::debug;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
-use super::TABLE;
 use super::connect::{Purpose, connect};
+use super::cursors::{behind, moved_by_another, report_gone};
+use super::refused::outcomes;
 use super::server::Server;
-use super::session::{Appended, Failure, Refused, Session};
+use super::session::{Appended, Failure, Session};
+use super::shape::Table;
+use crate::cursor::{Astray, Cursor, Known, new_writer};
 
 /// The longest that a call takes. Shorter than what the delivery waits, so that its reason is heard.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(45);
@@ -29,20 +32,11 @@ pub struct ServerBroker {
 }
 
 /// What the calls work on.
-#[derive(Default)]
 struct State {
     session: Option<Box<dyn Session>>,
-    cursors: HashMap<CursorKey, Cursor>,
-}
-
-/// Where a cursor stood when it was last seen.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    at: Option<Offset>,
-    /// Whether an attempt of ours put it there, so that all events below it are in the table. What an earlier process stored
-    /// does not count: `position` answers that, and a caller that knowingly starts before it, with a journal restored from a
-    /// backup, must not have its events swallowed.
-    is_ours: bool,
+    /// This run of this adapter, as it signs cursors.
+    writer: String,
+    cursors: HashMap<CursorKey, Known>,
 }
 
 impl fmt::Debug for State {
@@ -57,7 +51,7 @@ impl fmt::Debug for State {
 impl ServerBroker {
     /// A broker that writes into the database of `server`. The first call connects.
     pub(super) fn new(server: Server) -> Self {
-        Self { server, state: Mutex::default() }
+        Self { server, state: Mutex::new(State { session: None, writer: new_writer(), cursors: HashMap::new() }) }
     }
 
     /// Lets `work` use the state, for so long at the most.
@@ -98,7 +92,7 @@ impl Broker for ServerBroker {
     }
 
     fn writes_without_ids_to(&self) -> Option<String> {
-        Some(self.server.table(TABLE))
+        Some(self.server.table(Table::Events.name()))
     }
 }
 
@@ -107,10 +101,9 @@ impl State {
         loop {
             let (mut session, is_old) = self.take(server).await?;
             let result = if let Some(next) = batch.next {
-                self.append(&mut *session, batch, next).await
+                self.append(server, &mut *session, batch, next).await
             } else {
-                let passes = batch.export.is_none().then_some(&batch.cursor);
-                session.replay(&batch.events, passes).await.map(|refused| outcomes(batch, 0, refused))
+                self.replay(&mut *session, batch).await
             };
             match result {
                 Ok(outcomes) => {
@@ -127,10 +120,12 @@ impl State {
         loop {
             let (mut session, is_old) = self.take(server).await?;
             match session.cursor(key).await {
-                Ok(at) => {
+                Ok(found) => {
                     self.session = Some(session);
-                    self.see(key, at);
-                    return Ok(at);
+                    let known = Known::first(found, &self.writer);
+                    let position = known.position();
+                    self.cursors.insert(key.clone(), known);
+                    return Ok(position);
                 }
                 Err(failure) if failure.is_lost && is_old => debug!(reason = failure.reason, "Connection was lost"),
                 Err(failure) => return Err(failure.reason),
@@ -148,71 +143,57 @@ impl State {
         Ok((session, false))
     }
 
-    async fn append(&mut self, session: &mut dyn Session, batch: &Batch, next: Offset) -> Result<Vec<Outcome>, Failure> {
-        let key = &batch.cursor;
-        for _ in 0..MOST_SURPRISES {
-            let cursor = match self.cursors.get(key) {
-                Some(cursor) => *cursor,
-                None => self.see(key, session.cursor(key).await?),
-            };
-            let there = cursor.events_already_there(batch);
-            let fresh = batch.events.get(there..).unwrap_or_default();
-            let Some(first) = fresh.first() else { return Ok(outcomes(batch, there, None)) };
-            if let Some(at) = cursor.at.filter(|at| *at > first.offset) {
-                // From here on it only ever moves forward, and what is below it is there.
-                info!(subscription = %key.subscription, at, to = first.offset, "Cursor in the database was moved back");
-                session.rewind(key, at, first.offset).await?;
-                self.see(key, session.cursor(key).await?);
-                continue;
-            }
-            let (to, refused) = match session.append(fresh, key, cursor.at, next).await? {
-                Appended::Done => (next, None),
-                Appended::Refused(refused) => (refused.offset, Some(refused)),
-                Appended::CursorMoved => {
-                    let cursor = self.see(key, session.cursor(key).await?);
-                    debug!(subscription = %key.subscription, ?cursor, "Cursor had moved");
-                    continue;
-                }
-            };
-            self.cursors.insert(key.clone(), Cursor { at: Some(to), is_ours: true });
-            return Ok(outcomes(batch, there, refused));
-        }
-        Err(Failure::new(format!(
-            "the cursor of the subscription `{}` is being moved by somebody else; is a second gateway running with a copy of the \
-             same journal?",
-            key.subscription
-        )))
-    }
-
-    /// Takes note of where the cursor stands. It moves forward without our having seen it when an attempt succeeded whose end
-    /// was not seen, of this process or of the one before.
-    fn see(&mut self, key: &CursorKey, at: Option<Offset>) -> Cursor {
-        let seen = match self.cursors.get(key) {
-            Some(before) if before.at == at => *before,
-            Some(before) => Cursor { at, is_ours: at > before.at },
-            None => Cursor { at, is_ours: false },
+    async fn append(
+        &mut self,
+        server: &Server,
+        session: &mut dyn Session,
+        batch: &Batch,
+        next: Offset,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let (key, count) = (&batch.cursor, batch.events.len());
+        let to = Cursor { next, writer: self.writer.clone() };
+        let mut known = match self.cursors.get(key) {
+            Some(known) => known.clone(),
+            None => Known::first(session.cursor(key).await?, &self.writer),
         };
-        self.cursors.insert(key.clone(), seen);
-        seen
-    }
-}
-
-impl Cursor {
-    /// How many events at the head of `batch` are in the table already.
-    fn events_already_there(self, batch: &Batch) -> usize {
-        match self.at {
-            Some(at) if self.is_ours => batch.events.iter().take_while(|event| event.offset < at).count(),
-            _ => 0,
+        for _ in 0..MOST_SURPRISES {
+            let there = known.there(&batch.events);
+            self.cursors.insert(key.clone(), known.clone());
+            let fresh = batch.events.get(there..).unwrap_or_default();
+            if fresh.is_empty() {
+                return Ok(Outcome::Delivered.all(count));
+            }
+            match session.append(fresh, key, known.cursor(), &to).await? {
+                Appended::Done => {
+                    self.cursors.insert(key.clone(), Known::left(to));
+                    return Ok(Outcome::Delivered.all(count));
+                }
+                Appended::Refused(refused) => {
+                    self.cursors.insert(key.clone(), Known::left(Cursor { next: refused.offset, ..to }));
+                    return Ok(outcomes(count, there, Some(refused)));
+                }
+                Appended::CursorMoved => {
+                    let found = session.cursor(key).await?;
+                    debug!(subscription = %key.subscription, ?known, ?found, "Cursor had moved");
+                    let (was, is) = (known.position(), found.as_ref().map(|found| found.next));
+                    known = match known.find(found, &self.writer) {
+                        Ok(known) => known,
+                        Err(Astray::Gone) => {
+                            report_gone(server, key, was);
+                            Known::first(None, &self.writer)
+                        }
+                        Err(Astray::Back) => return Ok(behind(server, key, was, is).all(count)),
+                        Err(Astray::ByAnother) => return Err(Failure::new(moved_by_another(key))),
+                    };
+                }
+            }
         }
+        Err(Failure::new(moved_by_another(key)))
     }
-}
 
-/// One outcome per event, when those behind the first `there` were tried up to `refused`.
-fn outcomes(batch: &Batch, there: usize, refused: Option<Refused>) -> Vec<Outcome> {
-    let count = batch.events.len();
-    let Some(refused) = refused else { return Outcome::Delivered.all(count) };
-    let mut outcomes = Outcome::Delivered.all(there + refused.index);
-    outcomes.push(Outcome::Reject { reason: refused.reason });
-    outcomes.resize(count, Outcome::retry("not tried, because an event before it was refused"));
-    outcomes
+    async fn replay(&mut self, session: &mut dyn Session, batch: &Batch) -> Result<Vec<Outcome>, Failure> {
+        let passes = batch.export.is_none().then_some((&batch.cursor, self.writer.as_str()));
+        let refused = session.replay(&batch.events, passes).await?;
+        Ok(outcomes(batch.events.len(), 0, refused))
+    }
 }

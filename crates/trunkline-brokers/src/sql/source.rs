@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::{Reader, Received, Source};
 
-use super::TABLE;
 use super::dialect::Dialect;
 use super::place::Place;
+use super::shape::Table;
 use super::sqlite::SqliteRows;
 use super::{mysql, postgres};
 use crate::ReadBy;
@@ -63,7 +63,7 @@ pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: Read
 
 /// The name of the table, which may have that of its schema before it; it becomes part of statements as it is.
 fn table(section: &Section<'_>) -> Option<String> {
-    let table = section.string("table").unwrap_or_else(|| TABLE.to_owned());
+    let table = section.string("table").unwrap_or_else(|| Table::Events.name().to_owned());
     let is_name = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -113,17 +113,33 @@ async fn the_table_of_rasas_tracker_store_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn views_and_tables_without_an_automatic_id_are_refused() {
+async fn what_our_rows_do_not_fit_into_is_refused() {
     for (sql, expected) in [
         ("CREATE VIEW events AS SELECT 1 AS id, 'u' AS sender_id, '{}' AS data", "`events` is a view"),
         ("CREATE TABLE events (id TEXT PRIMARY KEY, sender_id TEXT, data TEXT)", "id TEXT PRIMARY KEY"),
         ("CREATE TABLE events (id INTEGER PRIMARY KEY, data TEXT)", "(id INTEGER PRIMARY KEY, data TEXT), expected"),
+        (
+            "CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id TEXT, data TEXT) WITHOUT ROWID",
+            "`events` is a table WITHOUT ROWID, where a table events (id INTEGER PRIMARY KEY",
+        ),
+        (
+            "CREATE TABLE events (id INTEGER, sender_id TEXT, data TEXT, PRIMARY KEY (id, sender_id))",
+            "(id INTEGER PRIMARY KEY, sender_id TEXT PRIMARY KEY, data TEXT), expected",
+        ),
+        ("CREATE TABLE events (id BIGINT PRIMARY KEY, sender_id TEXT, data TEXT)", "(id BIGINT PRIMARY KEY, sender_id"),
+        ("CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id NUMERIC, data TEXT)", "sender_id NUMERIC, data TEXT), expected"),
+        (
+            "CREATE TABLE trunkline_cursors (journal TEXT, subscription TEXT, next_offset INTEGER, writer TEXT)",
+            "the table found is trunkline_cursors (journal TEXT, subscription TEXT, next_offset INTEGER, writer TEXT), expected",
+        ),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.db");
         execute(&path, sql);
-        let outcomes = broker(&path).publish(&batch(&journal(1), &key())).await;
+        let broker = broker(&path);
+        let outcomes = broker.publish(&batch(&journal(1), &key())).await;
         assert!(reason(&outcomes[0]).contains(expected), "{outcomes:?}");
+        assert_eq!(broker.is_ready().await.unwrap_err(), reason(&outcomes[0]));
     }
 }
 
@@ -300,6 +316,100 @@ async fn a_database_that_was_moved_away_is_begun_anew() {
     deliver(&broker, &batch(&journal[2..], &key)).await;
     broker.close().await;
     assert_eq!(texts(&path), bodies(&journal[2..]));
+}
+
+/// Demands that the whole batch was answered with a loss, from this offset back to that one.
+fn assert_behind(outcomes: &[Outcome], was: &Event, is: &Event) {
+    let (was, is) = (was.offset + 1, is.offset + 1);
+    let expected = format!("the cursor of the subscription `brokers/0` stood at offset {was} and went back to offset {is}");
+    for outcome in outcomes {
+        assert!(matches!(outcome, Outcome::Behind { reason } if reason.contains(&expected)), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_were_lost_are_published_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(8));
+    deliver(&broker, &batch(&journal[..4], &key)).await;
+    execute(&path, "CREATE TABLE saved AS SELECT * FROM trunkline_cursors");
+    deliver(&broker, &batch(&journal[4..6], &key)).await;
+    execute(
+        &path,
+        "DELETE FROM trunkline_cursors; INSERT INTO trunkline_cursors SELECT * FROM saved; DELETE FROM events WHERE id > 4",
+    );
+    // It says so until it is asked where to go on.
+    for _ in 0..2 {
+        assert_behind(&broker.publish(&batch(&journal[6..], &key)).await, &journal[5], &journal[3]);
+    }
+    assert_eq!(texts(&path), bodies(&journal[..4]));
+    deliver(&broker, &batch(rest(&broker, &journal, &key).await, &key)).await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_deleted_means_to_go_on_where_the_caller_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(4));
+    deliver(&broker, &batch(&journal[..2], &key)).await;
+    execute(&path, "DELETE FROM trunkline_cursors");
+    deliver(&broker, &batch(&journal[2..], &key)).await;
+    assert_eq!(broker.position(&key).await, Ok(Some(journal[3].offset + 1)));
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn what_was_written_after_a_backup_is_published_again_when_that_is_put_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let backup = directory.path().join("backup.db");
+    let (key, journal) = (key(), journal(8));
+    deliver(&broker(&path), &batch(&journal[..2], &key)).await;
+    execute(&path, &format!("VACUUM INTO '{}'", backup.display()));
+    let broker = broker(&path);
+    deliver(&broker, &batch(rest(&broker, &journal[..6], &key).await, &key)).await;
+    for name in ["events.db-wal", "events.db-shm"] {
+        std::fs::remove_file(directory.path().join(name)).unwrap();
+    }
+    std::fs::rename(&backup, &path).unwrap();
+    assert_behind(&broker.publish(&batch(&journal[6..], &key)).await, &journal[5], &journal[1]);
+    deliver(&broker, &batch(rest(&broker, &journal, &key).await, &key)).await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn of_two_gateways_with_copies_of_a_journal_one_stops_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (one, other, key, journal) = (broker(&path), broker(&path), key(), journal(6));
+    deliver(&one, &batch(&journal[..2], &key)).await;
+    assert_eq!(other.position(&key).await, Ok(Some(journal[1].offset + 1)));
+    deliver(&other, &batch(&journal[2..4], &key)).await;
+    for _ in 0..2 {
+        let outcomes = one.publish(&batch(&journal[2..], &key)).await;
+        assert!(reason(&outcomes[0]).contains("`brokers/0` is being moved by somebody else"), "{outcomes:?}");
+        assert_eq!(outcomes, Outcome::retry(reason(&outcomes[0])).all(4));
+    }
+    deliver(&other, &batch(&journal[4..], &key)).await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
+#[tokio::test]
+async fn events_of_a_journal_restored_from_a_backup_are_not_taken_for_those_already_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (key, journal) = (key(), journal(6));
+    deliver(&broker(&path), &batch(&journal, &key)).await;
+    let broker = broker(&path);
+    assert_eq!(broker.position(&key).await, Ok(Some(journal[5].offset + 1)));
+    // The offsets are given out again; the last batch even ends where the cursor stood.
+    let anew: Vec<_> = journal[2..].iter().map(|old| event(old.offset, "new", "after the restore")).collect();
+    deliver(&broker, &batch(&anew[..1], &key)).await;
+    assert_eq!(broker.position(&key).await, Ok(Some(anew[0].offset + 1)));
+    deliver(&broker, &batch(&anew, &key)).await;
+    assert_eq!(texts(&path), [bodies(&journal), bodies(&anew)].concat());
 }
 
 #[tokio::test]

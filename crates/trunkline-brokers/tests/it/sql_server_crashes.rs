@@ -126,21 +126,93 @@ async fn a_lock_of_somebody_else_means_try_again() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_somebody_else_moves_is_never_fought_over() {
+async fn an_attempt_of_an_earlier_process_that_the_server_finishes_late_is_not_repeated() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        let (before, broker, key, journal) = (database.broker(), database.broker(), key(), journal(6));
+        deliver(&*before, &batch(&journal[..2], &key)).await;
+        assert_eq!(broker.position(&key).await, Ok(Some(journal[1].offset + 1)));
+        deliver(&*before, &batch(&journal[2..4], &key)).await;
+        deliver(&*broker, &batch(&journal[2..], &key)).await;
+        assert_eq!(database.texts().await, bodies(&journal), "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_gateways_with_copies_of_a_journal_one_stops_and_says_so() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        let (one, other, key, journal) = (database.broker(), database.broker(), key(), journal(6));
+        deliver(&*one, &batch(&journal[..2], &key)).await;
+        assert_eq!(other.position(&key).await, Ok(Some(journal[1].offset + 1)));
+        deliver(&*other, &batch(&journal[2..4], &key)).await;
+        // What the other publishes may be something else under the same offsets.
+        for _ in 0..2 {
+            let outcomes = one.publish(&batch(&journal[2..], &key)).await;
+            assert!(reason(&outcomes[0]).contains("`brokers/0` is being moved by somebody else"), "{outcomes:?}");
+            assert_eq!(outcomes, Outcome::retry(reason(&outcomes[0])).all(4));
+        }
+        assert_eq!(database.texts().await, bodies(&journal[..4]), "{kind:?}");
+        deliver(&*other, &batch(&journal[4..], &key)).await;
+        assert_eq!(database.texts().await, bodies(&journal), "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn rows_that_a_server_lost_are_published_again() {
+    for kind in KINDS {
+        // The state that is restored is one that the process before left, or this one.
+        for there in [2, 4] {
+            let database = Database::create(kind).await;
+            let (broker, key, journal) = (database.broker(), key(), journal(8));
+            deliver(&*database.broker(), &batch(&journal[..2], &key)).await;
+            assert_eq!(broker.position(&key).await, Ok(Some(journal[1].offset + 1)));
+            for from in [2, 4] {
+                if from == there {
+                    database.execute("CREATE TABLE saved AS SELECT * FROM trunkline_cursors").await;
+                }
+                deliver(&*broker, &batch(&journal[from..from + 2], &key)).await;
+            }
+            database
+                .execute(&format!(
+                    "DELETE FROM trunkline_cursors; INSERT INTO trunkline_cursors SELECT * FROM saved;
+                     DELETE FROM events WHERE id > {there}"
+                ))
+                .await;
+            let (was, is) = (journal[5].offset + 1, journal[there - 1].offset + 1);
+            let expected =
+                format!("the cursor of the subscription `brokers/0` stood at offset {was} and went back to offset {is}");
+            // It says so until it is asked where to go on.
+            for _ in 0..2 {
+                let outcomes = broker.publish(&batch(&journal[6..], &key)).await;
+                assert!(reason(&outcomes[0]).contains(&expected), "{outcomes:?}");
+                assert_eq!(outcomes, Outcome::Behind { reason: reason(&outcomes[0]).to_owned() }.all(2));
+            }
+            assert_eq!(database.texts().await, bodies(&journal[..there]));
+            deliver_rest(&*broker, &journal, &key).await;
+            assert_eq!(database.texts().await, bodies(&journal), "{kind:?}");
+            database.drop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_deleted_means_to_go_on_where_the_caller_says() {
     for kind in KINDS {
         let database = Database::create(kind).await;
         let (broker, key, journal) = (database.broker(), key(), journal(6));
         deliver(&*broker, &batch(&journal[..2], &key)).await;
-        // Such as an attempt of an earlier process that the server finishes late.
-        deliver(&*database.broker(), &batch(&journal[2..4], &key)).await;
-        deliver(&*broker, &batch(&journal[2..], &key)).await;
-        assert_eq!(database.texts().await, bodies(&journal), "{kind:?}");
-        // And one that is put back by hand brings the events again, to the next process.
+        database.execute("DELETE FROM trunkline_cursors").await;
+        deliver(&*broker, &batch(&journal[2..4], &key)).await;
+        assert_eq!(broker.position(&key).await, Ok(Some(journal[3].offset + 1)));
+        // The next process may be told to publish some of it again.
         database.execute("DELETE FROM trunkline_cursors").await;
         let broker = database.broker();
-        deliver(&*broker, &batch(&journal[4..], &key)).await;
+        deliver(&*broker, &batch(&journal[3..], &key)).await;
         assert_eq!(broker.position(&key).await, Ok(Some(journal[5].offset + 1)));
-        assert_eq!(database.texts().await, [bodies(&journal), bodies(&journal[4..])].concat(), "{kind:?}");
+        assert_eq!(database.texts().await, [bodies(&journal[..4]), bodies(&journal[3..])].concat(), "{kind:?}");
         database.drop().await;
     }
 }

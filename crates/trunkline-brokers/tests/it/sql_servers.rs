@@ -419,6 +419,43 @@ async fn a_table_that_was_moved_away_is_begun_anew() {
 }
 
 #[tokio::test]
+async fn a_table_in_which_cursors_could_not_be_stored_is_refused() {
+    const COLUMNS: &str = "journal VARCHAR(32) NOT NULL, subscription VARCHAR(255) NOT NULL, next_offset BIGINT NOT NULL";
+    const BY_BYTES: &str = "journal VARCHAR(32) COLLATE utf8mb4_bin, subscription VARCHAR(200) COLLATE utf8mb4_bin, \
+         next_offset BIGINT NOT NULL, writer VARCHAR(32) COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (journal, subscription)";
+    let without_writer = format!("({COLUMNS}, PRIMARY KEY (journal, subscription))");
+    let without_key = format!("({COLUMNS}, writer VARCHAR(32) NOT NULL)");
+    let with_another_key = format!("({COLUMNS}, writer VARCHAR(32) NOT NULL, PRIMARY KEY (journal))");
+    let of_both = [
+        (without_writer.as_str(), "the table found is trunkline_cursors (journal"),
+        (&without_key, "the table found is trunkline_cursors (journal"),
+        (&with_another_key, "the table found is trunkline_cursors (journal"),
+    ];
+    let blind =
+        format!("({}) CHARACTER SET utf8mb4", BY_BYTES.replace("(200) COLLATE utf8mb4_bin", "(200) COLLATE utf8mb4_general_ci"));
+    let (my_isam, aria) = (format!("({BY_BYTES}) ENGINE = MyISAM"), format!("({BY_BYTES}) ENGINE = Aria"));
+    let of_mariadb = [
+        (blind.as_str(), "subscription varchar(200) COLLATE utf8mb4_general_ci PRIMARY KEY"),
+        (&my_isam, "the table `trunkline_cursors` has the storage engine MyISAM, which has no transactions"),
+        (&aria, "convert it with `ALTER TABLE trunkline_cursors ENGINE = InnoDB`"),
+    ];
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        let own: &[(&str, &str)] = kind.pick(&[], &of_mariadb);
+        for (table, expected) in of_both.iter().chain(own) {
+            database.execute(&format!("CREATE TABLE trunkline_cursors {table}")).await;
+            let broker = database.broker();
+            let outcomes = broker.publish(&batch(&journal(1), &key())).await;
+            assert!(reason(&outcomes[0]).contains(expected), "{table}: {outcomes:?}");
+            assert_eq!(broker.is_ready().await.unwrap_err(), reason(&outcomes[0]));
+            assert_eq!(tables(&database).await, ["trunkline_cursors"]);
+            database.execute("DROP TABLE trunkline_cursors").await;
+        }
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn asking_whether_it_is_ready_creates_nothing() {
     for kind in KINDS {
         let database = Database::create(kind).await;

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, Error, Executor as _, query, query_scalar, raw_sql};
-use trunkline_core::{CursorKey, Event, Offset};
+use sqlx::{AssertSqlSafe, Error, Executor as _, query, query_as, query_scalar, raw_sql};
+use trunkline_core::{CursorKey, Event};
 
 use super::error::{about_the_row, explain, is_duplicate};
 use super::{connect, schema};
+use crate::cursor::Cursor;
 use crate::sql::connect::Purpose;
+use crate::sql::refused::Refused;
 use crate::sql::server::Server;
-use crate::sql::session::{Appended, Failure, Refused, Session, number, refusal};
-
-const EXPECTED: &str = "events (id INTEGER AUTO_INCREMENT PRIMARY KEY, sender_id VARCHAR(255), data TEXT)";
+use crate::sql::session::{Appended, Failure, Session, number};
+use crate::sql::shape::Table;
 
 /// Rows in one statement at the most; there may be 65,535 parameters, of which a row has two.
 const MOST_ROWS: usize = 16_384;
@@ -37,19 +38,12 @@ impl MySqlSession {
     pub(in crate::sql) async fn connect(server: &Server, purpose: Purpose) -> Result<Self, Failure> {
         let mut connection = connect(server).await?;
         let failure = |error: Error| explain(server, &error);
-        if let Some((found, without_transactions)) = schema::find(&mut connection).await.map_err(failure)? {
-            let engine = without_transactions.map(|engine| {
-                format!(
-                    "the table `events` has the storage engine {engine}, which has no transactions; convert it with \
-                     `ALTER TABLE events ENGINE = InnoDB`"
-                )
-            });
-            if let Some(objection) = found.objection(EXPECTED).or(engine) {
-                return Err(Failure::new(format!("{server} cannot be used: {objection}")));
-            }
+        let found = schema::find(&mut connection).await.map_err(failure)?;
+        if let Some(objection) = schema::objection(&found) {
+            return Err(Failure::new(format!("{server} cannot be used: {objection}")));
         }
         if purpose == Purpose::Write {
-            schema::create(&mut connection).await.map_err(failure)?;
+            schema::create(&mut connection, &found).await.map_err(failure)?;
         }
         let most_bytes: i64 =
             query_scalar("SELECT CAST(@@max_allowed_packet AS SIGNED)").fetch_one(&mut connection).await.map_err(failure)?;
@@ -60,8 +54,8 @@ impl MySqlSession {
         &mut self,
         events: &[Arc<Event>],
         key: &CursorKey,
-        from: Option<Offset>,
-        to: Offset,
+        from: Option<&Cursor>,
+        to: &Cursor,
     ) -> Result<Appended, Error> {
         self.connection.execute("START TRANSACTION").await?;
         // First the cursor: this waits for whoever else is about to move it, and then finds it elsewhere.
@@ -71,28 +65,32 @@ impl MySqlSession {
         }
         let refused = self.insert_until_refused(events).await?;
         if let Some(refused) = &refused {
-            self.move_cursor(key, Some(to), refused.offset).await?;
+            self.move_cursor(key, Some(to), &Cursor { next: refused.offset, ..to.clone() }).await?;
         }
         self.connection.execute("COMMIT").await?;
         Ok(refused.map_or(Appended::Done, Appended::Refused))
     }
 
-    async fn move_cursor(&mut self, key: &CursorKey, from: Option<Offset>, to: Offset) -> Result<bool, Error> {
+    async fn move_cursor(&mut self, key: &CursorKey, from: Option<&Cursor>, to: &Cursor) -> Result<bool, Error> {
         let Some(from) = from else {
-            let sql = "INSERT INTO trunkline_cursors (journal, subscription, next_offset) VALUES (?, ?, ?)";
-            let statement = query(sql).bind(key.journal.to_string()).bind(&*key.subscription).bind(number(to));
+            let sql = "INSERT INTO trunkline_cursors (journal, subscription, next_offset, writer) VALUES (?, ?, ?, ?)";
+            let statement =
+                query(sql).bind(key.journal.to_string()).bind(&*key.subscription).bind(number(to.next)).bind(&to.writer);
             return match statement.execute(&mut self.connection).await {
                 Ok(_) => Ok(true),
                 Err(error) if is_duplicate(&error) => Ok(false),
                 Err(error) => Err(error),
             };
         };
-        let sql = "UPDATE trunkline_cursors SET next_offset = ? WHERE journal = ? AND subscription = ? AND next_offset = ?";
+        let sql = "UPDATE trunkline_cursors SET next_offset = ?, writer = ?
+                   WHERE journal = ? AND subscription = ? AND next_offset = ? AND writer = ?";
         let done = query(sql)
-            .bind(number(to))
+            .bind(number(to.next))
+            .bind(&to.writer)
             .bind(key.journal.to_string())
             .bind(&*key.subscription)
-            .bind(number(from))
+            .bind(number(from.next))
+            .bind(&from.writer)
             .execute(&mut self.connection)
             .await?;
         // Rows that were found, not those that changed.
@@ -118,7 +116,7 @@ impl MySqlSession {
                 done += part.len();
                 continue;
             };
-            return Ok(rest.first().map(|event| Refused { index: done, offset: event.offset, reason: refusal(&message) }));
+            return Ok(rest.first().map(|event| Refused::new(done, event, message)));
         }
         Ok(None)
     }
@@ -142,12 +140,21 @@ impl MySqlSession {
         Ok(())
     }
 
-    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Error> {
+    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<(&CursorKey, &str)>) -> Result<Option<Refused>, Error> {
         self.connection.execute("START TRANSACTION").await?;
         let refused = self.insert_until_refused(events).await?;
-        let inserted = refused.as_ref().map_or(events, |refused| events.get(..refused.index).unwrap_or_default());
-        for (event, key) in inserted.iter().zip(passes.into_iter().cycle()) {
-            self.move_cursor(key, Some(event.offset), event.offset + 1).await?;
+        let inserted = refused.as_ref().map_or(events, |refused| refused.before(events));
+        for (event, (key, writer)) in inserted.iter().zip(passes.into_iter().cycle()) {
+            let sql = "UPDATE trunkline_cursors SET next_offset = ?, writer = ?
+                       WHERE journal = ? AND subscription = ? AND next_offset = ?";
+            query(sql)
+                .bind(number(event.offset + 1))
+                .bind(writer)
+                .bind(key.journal.to_string())
+                .bind(&*key.subscription)
+                .bind(number(event.offset))
+                .execute(&mut self.connection)
+                .await?;
         }
         self.connection.execute("COMMIT").await?;
         Ok(refused)
@@ -155,11 +162,12 @@ impl MySqlSession {
 
     async fn try_rehearse(&mut self) -> Result<(), Error> {
         self.connection.execute("START TRANSACTION").await?;
-        if schema::exists(&mut self.connection, schema::EVENTS).await? {
+        if schema::exists(&mut self.connection, Table::Events.name()).await? {
             self.connection.execute("INSERT INTO events (sender_id, data) SELECT '', '' FROM dual WHERE false").await?;
         }
-        if schema::exists(&mut self.connection, schema::CURSORS).await? {
-            let sql = "INSERT INTO trunkline_cursors SELECT '', '', 0 FROM dual WHERE false;
+        if schema::exists(&mut self.connection, Table::Cursors.name()).await? {
+            let sql = "INSERT INTO trunkline_cursors (journal, subscription, next_offset, writer)
+                           SELECT '', '', 0, '' FROM dual WHERE false;
                        UPDATE trunkline_cursors SET next_offset = next_offset WHERE false";
             raw_sql(sql).execute(&mut self.connection).await?;
         }
@@ -170,32 +178,28 @@ impl MySqlSession {
 
 #[async_trait]
 impl Session for MySqlSession {
-    async fn cursor(&mut self, key: &CursorKey) -> Result<Option<Offset>, Failure> {
-        let rows: Vec<i64> = query_scalar("SELECT next_offset FROM trunkline_cursors WHERE journal = ? AND subscription = ?")
+    async fn cursor(&mut self, key: &CursorKey) -> Result<Option<Cursor>, Failure> {
+        let sql = "SELECT next_offset, writer FROM trunkline_cursors WHERE journal = ? AND subscription = ?";
+        let rows: Vec<(i64, String)> = query_as(sql)
             .bind(key.journal.to_string())
             .bind(&*key.subscription)
             .fetch_all(&mut self.connection)
             .await
             .map_err(|error| explain(&self.server, &error))?;
-        Ok(rows.first().map(|next| next.cast_unsigned()))
-    }
-
-    async fn rewind(&mut self, key: &CursorKey, from: Offset, to: Offset) -> Result<(), Failure> {
-        self.move_cursor(key, Some(from), to).await.map_err(|error| explain(&self.server, &error))?;
-        Ok(())
+        Ok(rows.into_iter().next().map(|(next, writer)| Cursor { next: next.cast_unsigned(), writer }))
     }
 
     async fn append(
         &mut self,
         events: &[Arc<Event>],
         key: &CursorKey,
-        from: Option<Offset>,
-        to: Offset,
+        from: Option<&Cursor>,
+        to: &Cursor,
     ) -> Result<Appended, Failure> {
         self.try_append(events, key, from, to).await.map_err(|error| explain(&self.server, &error))
     }
 
-    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Failure> {
+    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<(&CursorKey, &str)>) -> Result<Option<Refused>, Failure> {
         self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 

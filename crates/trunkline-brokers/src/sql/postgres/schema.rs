@@ -4,23 +4,19 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Error, query_as, query_scalar, raw_sql};
 
 use super::error::is_created_twice;
-use crate::sql::shape::{Column, Found, Sort};
+use crate::sql::shape::{self, Column, Found, Sort, Table};
 
 /// What SQLAlchemy creates for Rasa's broker.
 const CREATE_EVENTS: &str =
     "CREATE TABLE IF NOT EXISTS events (id SERIAL NOT NULL, sender_id VARCHAR(255), data TEXT, PRIMARY KEY (id))";
 
-/// Ours, in the same schema so that one transaction covers both.
 const CREATE_CURSORS: &str = "CREATE TABLE IF NOT EXISTS trunkline_cursors (journal TEXT NOT NULL, subscription TEXT NOT NULL, \
-     next_offset BIGINT NOT NULL, PRIMARY KEY (journal, subscription))";
+     next_offset BIGINT NOT NULL, writer TEXT NOT NULL, PRIMARY KEY (journal, subscription))";
 
-pub(super) const EVENTS: &str = "events";
-pub(super) const CURSORS: &str = "trunkline_cursors";
-
-/// Creates what is missing. A table that stands anywhere on the search path is not missing, as to the original.
-pub(super) async fn create(connection: &mut PgConnection) -> Result<(), Error> {
-    for (table, sql) in [(EVENTS, CREATE_EVENTS), (CURSORS, CREATE_CURSORS)] {
-        if exists(connection, table).await? {
+/// Creates what was not found. A table that stands anywhere on the search path is not missing, as to the original.
+pub(super) async fn create(connection: &mut PgConnection, found: &[Found]) -> Result<(), Error> {
+    for (table, sql) in [(Table::Events, CREATE_EVENTS), (Table::Cursors, CREATE_CURSORS)] {
+        if found.iter().any(|found| found.table == table) {
             continue;
         }
         match raw_sql(sql).execute(&mut *connection).await {
@@ -40,16 +36,37 @@ pub(super) async fn exists(connection: &mut PgConnection, table: &str) -> Result
         .await
 }
 
-/// What is called `events`.
-pub(super) async fn find(connection: &mut PgConnection) -> Result<Option<Found>, Error> {
-    let relations: Vec<(i64, String)> = query_as(
-        "SELECT oid::bigint, relkind::text FROM pg_class WHERE relname = $1 AND relkind <> 'i' AND pg_table_is_visible(oid)",
+/// A sentence when our rows do not fit into what was found.
+pub(super) fn objection(found: &[Found]) -> Option<String> {
+    shape::objection(found, |table| match table {
+        Table::Events => "events (id SERIAL PRIMARY KEY, sender_id VARCHAR(255), data TEXT)",
+        Table::Cursors => {
+            "trunkline_cursors (journal TEXT PRIMARY KEY, subscription TEXT PRIMARY KEY, next_offset BIGINT, writer TEXT)"
+        }
+    })
+}
+
+/// Table, kind, and a column: name, type, whether it is not null, fills itself, is part of the primary key.
+type Described = (String, String, String, String, bool, bool, bool);
+
+/// What there is under the names of the tables.
+pub(super) async fn find(connection: &mut PgConnection) -> Result<Vec<Found>, Error> {
+    let described: Vec<Described> = query_as(
+        "SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                a.atthasdef OR a.attidentity <> '',
+                EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey))
+         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+         WHERE c.relname = ANY ($1) AND c.relkind <> 'i' AND pg_table_is_visible(c.oid) ORDER BY a.attnum",
     )
-    .bind(EVENTS)
-    .fetch_all(&mut *connection)
+    .bind(Table::ALL.map(Table::name))
+    .fetch_all(connection)
     .await?;
-    let Some((oid, kind)) = relations.into_iter().next() else { return Ok(None) };
-    let kind = match kind.as_str() {
+    Ok(Table::ALL.into_iter().filter_map(|table| found(table, &described)).collect())
+}
+
+fn found(table: Table, described: &[Described]) -> Option<Found> {
+    let described = || described.iter().filter(|described| described.0 == table.name());
+    let other_than_table = match described().next()?.1.as_str() {
         "r" | "p" => None,
         "v" => Some("view"),
         "m" => Some("materialized view"),
@@ -57,21 +74,17 @@ pub(super) async fn find(connection: &mut PgConnection) -> Result<Option<Found>,
         "S" => Some("sequence"),
         _ => Some("type"),
     };
-    let columns: Vec<(String, String, bool, bool, bool)> = query_as(
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '',
-                EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
-         FROM pg_attribute a WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-    )
-    .bind(oid)
-    .fetch_all(connection)
-    .await?;
-    let columns = columns.into_iter().map(|(name, kind, is_not_null, has_default, is_primary_key)| {
-        let sort = match kind.as_str() {
+    let columns = described().map(|(_, _, name, kind, is_not_null, fills_itself, is_primary_key)| Column {
+        name: name.clone(),
+        kind: kind.clone(),
+        is_not_null: *is_not_null,
+        fills_itself: *fills_itself,
+        is_primary_key: *is_primary_key,
+        sort: match kind.as_str() {
             "smallint" | "integer" | "bigint" => Sort::Integer,
             kind if kind == "text" || kind.starts_with("character varying") => Sort::Text,
             _ => Sort::Other,
-        };
-        Column { fills_itself: has_default, name, kind, is_not_null, is_primary_key, sort }
+        },
     });
-    Ok(Some(Found { other_than_table: kind, columns: columns.collect() }))
+    Some(Found { table, other_than_table, engine_without_transactions: None, columns: columns.collect() })
 }

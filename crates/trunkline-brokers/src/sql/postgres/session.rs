@@ -4,34 +4,36 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
-use sqlx::{Error, Executor as _, query, query_scalar, raw_sql};
-use trunkline_core::{CursorKey, Event, Offset};
+use sqlx::{Error, Executor as _, query, query_as, query_scalar, raw_sql};
+use trunkline_core::{CursorKey, Event};
 
 use super::error::{about_the_row, explain};
 use super::{connect, schema};
+use crate::cursor::Cursor;
 use crate::sql::connect::Purpose;
+use crate::sql::refused::Refused;
 use crate::sql::server::Server;
-use crate::sql::session::{Appended, Failure, Refused, Session, number, refusal};
-
-const EXPECTED: &str = "events (id SERIAL PRIMARY KEY, sender_id VARCHAR(255), data TEXT)";
+use crate::sql::session::{Appended, Failure, Session, number};
+use crate::sql::shape::Table;
 
 /// One statement, and so one round trip and one commit: the rows are inserted if the cursor could be moved. It waits for
 /// whoever else is about to move it, and then finds it elsewhere.
 const APPEND: &str = "WITH moved AS (
-        UPDATE trunkline_cursors SET next_offset = $4 WHERE journal = $1 AND subscription = $2 AND next_offset = $3 RETURNING 1
+        UPDATE trunkline_cursors SET next_offset = $3, writer = $4
+        WHERE journal = $1 AND subscription = $2 AND next_offset = $5 AND writer = $6 RETURNING 1
     ), inserted AS (
         INSERT INTO events (sender_id, data) SELECT sender_id, data
-        FROM unnest($5::text[], $6::text[]) WITH ORDINALITY AS batch (sender_id, data, place)
+        FROM unnest($7::text[], $8::text[]) WITH ORDINALITY AS batch (sender_id, data, place)
         WHERE EXISTS (SELECT FROM moved) ORDER BY place
     ) SELECT count(*) FROM moved";
 
 /// The same when there is no cursor yet.
 const APPEND_FIRST: &str = "WITH moved AS (
-        INSERT INTO trunkline_cursors (journal, subscription, next_offset) SELECT $1, $2, $4::bigint WHERE $3::bigint IS NULL
-        ON CONFLICT DO NOTHING RETURNING 1
+        INSERT INTO trunkline_cursors (journal, subscription, next_offset, writer) SELECT $1, $2, $3::bigint, $4
+        WHERE $5::bigint IS NULL AND $6::text IS NULL ON CONFLICT DO NOTHING RETURNING 1
     ), inserted AS (
         INSERT INTO events (sender_id, data) SELECT sender_id, data
-        FROM unnest($5::text[], $6::text[]) WITH ORDINALITY AS batch (sender_id, data, place)
+        FROM unnest($7::text[], $8::text[]) WITH ORDINALITY AS batch (sender_id, data, place)
         WHERE EXISTS (SELECT FROM moved) ORDER BY place
     ) SELECT count(*) FROM moved";
 
@@ -48,12 +50,12 @@ impl PostgresSession {
     pub(in crate::sql) async fn connect(server: &Server, purpose: Purpose) -> Result<Self, Failure> {
         let mut connection = connect(server).await?;
         let failure = |error: Error| explain(server, &error);
-        if let Some(objection) = schema::find(&mut connection).await.map_err(failure)?.and_then(|found| found.objection(EXPECTED))
-        {
+        let found = schema::find(&mut connection).await.map_err(failure)?;
+        if let Some(objection) = schema::objection(&found) {
             return Err(Failure::new(format!("{server} cannot be used: {objection}")));
         }
         if purpose == Purpose::Write {
-            schema::create(&mut connection).await.map_err(failure)?;
+            schema::create(&mut connection, &found).await.map_err(failure)?;
         }
         Ok(Self { server: server.clone(), connection })
     }
@@ -62,15 +64,17 @@ impl PostgresSession {
         &mut self,
         events: &[Arc<Event>],
         key: &CursorKey,
-        from: Option<Offset>,
-        to: Offset,
+        from: Option<&Cursor>,
+        to: &Cursor,
     ) -> Result<bool, Error> {
         let (senders, bodies) = columns(events);
         let moved: Vec<i64> = query_scalar(if from.is_some() { APPEND } else { APPEND_FIRST })
             .bind(key.journal.to_string())
             .bind(&*key.subscription)
-            .bind(from.map(number))
-            .bind(number(to))
+            .bind(number(to.next))
+            .bind(&to.writer)
+            .bind(from.map(|from| number(from.next)))
+            .bind(from.map(|from| &from.writer))
             .bind(senders)
             .bind(bodies)
             // To the end, for the commit is behind the row.
@@ -84,8 +88,8 @@ impl PostgresSession {
         &mut self,
         events: &[Arc<Event>],
         key: &CursorKey,
-        from: Option<Offset>,
-        to: Offset,
+        from: Option<&Cursor>,
+        to: &Cursor,
     ) -> Result<Appended, Error> {
         // Deferred constraints would only speak up at the end, without saying which row they mean.
         self.connection.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
@@ -121,7 +125,7 @@ impl PostgresSession {
                     let Some(message) = about_the_row(&error) else { return Err(error) };
                     self.connection.execute("ROLLBACK TO part").await?;
                     if let [event] = part {
-                        return Ok(Some(Refused { index: done, offset: event.offset, reason: refusal(&message) }));
+                        return Ok(Some(Refused::new(done, event, message)));
                     }
                     size = part.len() / 2;
                 }
@@ -130,17 +134,19 @@ impl PostgresSession {
         Ok(None)
     }
 
-    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Error> {
+    async fn try_replay(&mut self, events: &[Arc<Event>], passes: Option<(&CursorKey, &str)>) -> Result<Option<Refused>, Error> {
         self.connection.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
         let refused = self.insert_until_refused(events).await?;
-        let inserted = refused.as_ref().map_or(events, |refused| events.get(..refused.index).unwrap_or_default());
-        for (event, key) in inserted.iter().zip(passes.into_iter().cycle()) {
+        let inserted = refused.as_ref().map_or(events, |refused| refused.before(events));
+        for (event, (key, writer)) in inserted.iter().zip(passes.into_iter().cycle()) {
             query(
-                "UPDATE trunkline_cursors SET next_offset = $3 + 1 WHERE journal = $1 AND subscription = $2 AND next_offset = $3",
+                "UPDATE trunkline_cursors SET next_offset = $3 + 1, writer = $4
+                 WHERE journal = $1 AND subscription = $2 AND next_offset = $3",
             )
             .bind(key.journal.to_string())
             .bind(&*key.subscription)
             .bind(number(event.offset))
+            .bind(writer)
             .execute(&mut self.connection)
             .await?;
         }
@@ -150,12 +156,12 @@ impl PostgresSession {
 
     async fn try_rehearse(&mut self) -> Result<(), Error> {
         self.connection.execute("BEGIN").await?;
-        if schema::exists(&mut self.connection, schema::EVENTS).await? {
+        if schema::exists(&mut self.connection, Table::Events.name()).await? {
             self.connection.execute("INSERT INTO events (sender_id, data) SELECT '', '' WHERE false").await?;
         }
-        if schema::exists(&mut self.connection, schema::CURSORS).await? {
+        if schema::exists(&mut self.connection, Table::Cursors.name()).await? {
             let sql = "UPDATE trunkline_cursors SET next_offset = next_offset WHERE false;
-                       INSERT INTO trunkline_cursors SELECT '', '', 0 WHERE false";
+                       INSERT INTO trunkline_cursors (journal, subscription, next_offset, writer) SELECT '', '', 0, '' WHERE false";
             raw_sql(sql).execute(&mut self.connection).await?;
         }
         self.connection.execute("ROLLBACK").await?;
@@ -185,34 +191,23 @@ impl PostgresSession {
 
 #[async_trait]
 impl Session for PostgresSession {
-    async fn cursor(&mut self, key: &CursorKey) -> Result<Option<Offset>, Failure> {
-        let rows: Vec<i64> = query_scalar("SELECT next_offset FROM trunkline_cursors WHERE journal = $1 AND subscription = $2")
+    async fn cursor(&mut self, key: &CursorKey) -> Result<Option<Cursor>, Failure> {
+        let sql = "SELECT next_offset, writer FROM trunkline_cursors WHERE journal = $1 AND subscription = $2";
+        let rows: Vec<(i64, String)> = query_as(sql)
             .bind(key.journal.to_string())
             .bind(&*key.subscription)
             .fetch_all(&mut self.connection)
             .await
             .map_err(|error| explain(&self.server, &error))?;
-        Ok(rows.first().map(|next| next.cast_unsigned()))
-    }
-
-    async fn rewind(&mut self, key: &CursorKey, from: Offset, to: Offset) -> Result<(), Failure> {
-        query("UPDATE trunkline_cursors SET next_offset = $4 WHERE journal = $1 AND subscription = $2 AND next_offset = $3")
-            .bind(key.journal.to_string())
-            .bind(&*key.subscription)
-            .bind(number(from))
-            .bind(number(to))
-            .execute(&mut self.connection)
-            .await
-            .map_err(|error| explain(&self.server, &error))?;
-        Ok(())
+        Ok(rows.into_iter().next().map(|(next, writer)| Cursor { next: next.cast_unsigned(), writer }))
     }
 
     async fn append(
         &mut self,
         events: &[Arc<Event>],
         key: &CursorKey,
-        from: Option<Offset>,
-        to: Offset,
+        from: Option<&Cursor>,
+        to: &Cursor,
     ) -> Result<Appended, Failure> {
         let result = match self.try_append(events, key, from, to).await {
             Ok(true) => Ok(Appended::Done),
@@ -223,7 +218,7 @@ impl Session for PostgresSession {
         result.map_err(|error| explain(&self.server, &error))
     }
 
-    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<&CursorKey>) -> Result<Option<Refused>, Failure> {
+    async fn replay(&mut self, events: &[Arc<Event>], passes: Option<(&CursorKey, &str)>) -> Result<Option<Refused>, Failure> {
         self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 

@@ -1,15 +1,19 @@
 //! The adapter: from calls to transactions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
-use super::super::TABLE;
-use super::database::{Database, Location};
+use super::database::{Appended, Database, Location};
 use crate::blocking::Blocking;
-use crate::job::{Job, Stored};
+use crate::cursor::{Astray, Cursor, Known, new_writer};
+use crate::job::Job;
+use crate::sql::cursors::{behind, moved_by_another, report_gone};
+use crate::sql::refused::outcomes;
+use crate::sql::shape::Table;
 
 /// Inserts events into a table. See the [module](crate::sql) for what it promises.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ impl SqlBroker {
     /// A broker that writes into the SQLite database at `location`. Nothing is opened before the first call.
     pub fn sqlite(location: Location) -> Self {
         let location = Arc::new(location);
-        let state = State { location: Arc::clone(&location), database: None, stored: Stored::default() };
+        let state = State { location: Arc::clone(&location), database: None, writer: new_writer(), cursors: HashMap::new() };
         Self { location, state: Blocking::new(state) }
     }
 
@@ -49,7 +53,7 @@ impl Broker for SqlBroker {
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
         let cursor = cursor.clone();
-        self.state.call(move |state| state.with_database(|database| database.position(&cursor))).await.flatten()
+        self.state.call(move |state| state.position(&cursor)).await.flatten()
     }
 
     async fn close(&self) {
@@ -58,7 +62,7 @@ impl Broker for SqlBroker {
     }
 
     fn writes_without_ids_to(&self) -> Option<String> {
-        Some(self.location.table(TABLE))
+        Some(self.location.table(Table::Events.name()))
     }
 }
 
@@ -67,39 +71,80 @@ impl Broker for SqlBroker {
 struct State {
     location: Arc<Location>,
     database: Option<Database>,
-    stored: Stored,
+    /// This run of this adapter, as it signs cursors.
+    writer: String,
+    cursors: HashMap<CursorKey, Known>,
 }
 
 impl State {
     fn publish(&mut self, job: &Job) -> Result<Vec<Outcome>, String> {
-        let there = self.stored.events_already_there(job);
-        let fresh = job.events.get(there..).unwrap_or_default();
-        if fresh.is_empty() {
-            return Ok(Outcome::Delivered.all(job.events.len()));
+        match job.next {
+            Some(next) => self.append(job, next),
+            None => self.replay(job),
         }
-        let Some(refused) = self.with_database(|database| database.store(fresh, &job.cursor, job.cursor_move()))? else {
-            self.stored.advance(job, job.next);
-            return Ok(Outcome::Delivered.all(job.events.len()));
-        };
-        self.stored.advance(job, job.next.and(Some(refused.offset)));
-        let mut outcomes = Outcome::Delivered.all(there + refused.index);
-        outcomes.push(Outcome::Reject { reason: refused.reason });
-        outcomes.resize(job.events.len(), Outcome::retry("not tried, because an event before it was refused"));
-        Ok(outcomes)
+    }
+
+    fn append(&mut self, job: &Job, next: Offset) -> Result<Vec<Outcome>, String> {
+        let Job { events, cursor: key, .. } = job;
+        let to = Cursor { next, writer: self.writer.clone() };
+        let appended = self.with_database(|database, cursors| {
+            let appended = database.append(events, key, cursors.get(key), &to)?;
+            if let Appended::Done { known, .. } = &appended {
+                cursors.insert(key.clone(), known.clone());
+            }
+            Ok(appended)
+        })?;
+        match appended {
+            Appended::Done { there, refused, .. } => Ok(outcomes(events.len(), there, refused)),
+            Appended::Astray(Astray::Gone, _) => {
+                let was = self.cursors.remove(key).and_then(|known| known.position());
+                report_gone(&self.location, key, was);
+                self.append(job, next)
+            }
+            Appended::Astray(Astray::Back, is) => {
+                let was = self.cursors.get(key).and_then(Known::position);
+                Ok(behind(format!("the database `{}`", self.location), key, was, is).all(events.len()))
+            }
+            Appended::Astray(Astray::ByAnother, _) => Err(moved_by_another(key)),
+        }
+    }
+
+    fn replay(&mut self, job: &Job) -> Result<Vec<Outcome>, String> {
+        let writer = self.writer.clone();
+        let passes = job.passes().map(|key| (key, writer.as_str()));
+        let refused = self.with_database(|database, _| database.replay(&job.events, passes))?;
+        Ok(outcomes(job.events.len(), 0, refused))
+    }
+
+    fn position(&mut self, key: &CursorKey) -> Result<Option<Offset>, String> {
+        let found = self.with_database(|database, _| database.cursor(key))?;
+        let known = Known::first(found, &self.writer);
+        let position = known.position();
+        self.cursors.insert(key.clone(), known);
+        Ok(position)
     }
 
     /// Works on the database, which is opened when it is not, or when its path leads elsewhere by now.
-    fn with_database<T>(&mut self, work: impl FnOnce(&mut Database) -> rusqlite::Result<T>) -> Result<T, String> {
+    fn with_database<T>(
+        &mut self,
+        work: impl FnOnce(&mut Database, &mut HashMap<CursorKey, Known>) -> rusqlite::Result<T>,
+    ) -> Result<T, String> {
         let mut database = match self.database.take() {
             Some(database) if database.is_at(&self.location) => database,
-            Some(moved) => {
-                info!(database = %self.location, "Database was moved away and is opened anew");
-                drop(moved);
-                Database::open(&self.location)?
+            moved => {
+                if moved.is_some() {
+                    info!(database = %self.location, "Database was moved away and is opened anew");
+                    drop(moved);
+                }
+                let database = Database::open(&self.location)?;
+                if database.is_new {
+                    // Whoever moved the rows away has not lost them.
+                    self.cursors.clear();
+                }
+                database
             }
-            None => Database::open(&self.location)?,
         };
-        let result = work(&mut database);
+        let result = work(&mut database, &mut self.cursors);
         // After an error a file is opened anew, which makes its table be checked again. In memory there is nothing else.
         if result.is_ok() || *self.location == Location::Memory {
             self.database = Some(database);

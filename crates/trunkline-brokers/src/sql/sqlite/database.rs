@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
 use trunkline_core::{CursorKey, Event, Offset};
 
 use super::schema;
-use crate::job::CursorMove;
+use crate::cursor::{Astray, Cursor, Known};
 use crate::paths::{Identity, missing_directory};
+use crate::sql::refused::Refused;
 
 /// How long a call waits for another writer. Short, because the delivery tries again and meanwhile the call holds a thread.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +40,27 @@ impl Location {
         format!("table {name} in the SQLite database `{self}`")
     }
 
+    /// Which file it is at this moment; `None` when there is none.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Memory => None,
+            Self::File(path) => path.metadata().ok().map(|metadata| Identity::new(&metadata)),
+        }
+    }
+
+    /// Whether there is nothing yet.
+    fn is_new(&self) -> bool {
+        match self {
+            Self::Memory => true,
+            Self::File(path) => path.metadata().map_or(true, |metadata| metadata.len() == 0),
+        }
+    }
+
+    /// That its tables do not have the right shape, for a person.
+    pub(super) fn objects(&self, objection: &str) -> String {
+        format!("the database `{self}` cannot be used: {objection}")
+    }
+
     /// What went wrong, for a person.
     pub(in crate::sql) fn explain(&self, error: &rusqlite::Error) -> String {
         match (error.sqlite_error_code(), self) {
@@ -53,26 +75,21 @@ impl Location {
     }
 }
 
-/// The row that a batch stopped at, because the table refused it.
+/// What became of a transaction.
 #[derive(Debug)]
-pub(super) struct Refused {
-    /// Its place in the batch.
-    pub(super) index: usize,
-    pub(super) offset: Offset,
-    pub(super) reason: String,
-}
-
-impl Refused {
-    /// Those of `events` that came before it.
-    fn before<'e>(&self, events: &'e [Arc<Event>]) -> &'e [Arc<Event>] {
-        events.get(..self.index).unwrap_or_default()
-    }
+pub(super) enum Appended {
+    /// So many events were there already, and what is known of the cursor now. Committed up to the refused row, if there is one.
+    Done { there: usize, refused: Option<Refused>, known: Known },
+    /// Nothing was done, because the cursor is where it cannot be; at this offset, if it is anywhere.
+    Astray(Astray, Option<Offset>),
 }
 
 /// An open database with both tables.
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
+    /// Whether there was nothing in it when it was opened.
+    pub(super) is_new: bool,
     /// `None` in memory.
     identity: Option<Identity>,
 }
@@ -81,10 +98,10 @@ impl Database {
     /// Opens or creates the database and its tables.
     pub(super) fn open(location: &Location) -> Result<Self, String> {
         let explain = |error: rusqlite::Error| location.explain(&error);
+        let is_new = location.is_new();
         let connection = match location {
             Location::Memory => Connection::open_in_memory().map_err(explain)?,
             Location::File(path) => {
-                let is_new = path.metadata().map_or(true, |metadata| metadata.len() == 0);
                 let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(explain)?;
                 if is_new {
                     // One sync per commit instead of several, and readers never stand in our way. What exists keeps its
@@ -97,11 +114,7 @@ impl Database {
         prepare(&connection).map_err(explain)?;
         object(&connection, location)?;
         schema::create(&connection).map_err(explain)?;
-        let identity = match location {
-            Location::Memory => None,
-            Location::File(path) => path.metadata().ok().map(|metadata| Identity::new(&metadata)),
-        };
-        Ok(Self { connection, identity })
+        Ok(Self { connection, is_new, identity: location.identity() })
     }
 
     /// Whether [`open`](Self::open) would succeed, without creating or writing anything.
@@ -119,48 +132,79 @@ impl Database {
 
     /// Whether `location` still leads to this database.
     pub(super) fn is_at(&self, location: &Location) -> bool {
-        match (location, self.identity) {
-            (Location::File(path), Some(identity)) => identity.is_at(path),
-            _ => true,
-        }
+        self.identity == location.identity()
     }
 
     /// The cursor that was committed last.
-    pub(super) fn position(&self, cursor: &CursorKey) -> rusqlite::Result<Option<Offset>> {
-        let sql = "SELECT next_offset FROM trunkline_cursors WHERE journal = ?1 AND subscription = ?2";
-        let next: Option<i64> =
-            self.connection.query_row(sql, (cursor.journal.to_string(), &*cursor.subscription), |row| row.get(0)).optional()?;
-        Ok(next.map(i64::cast_unsigned))
+    pub(super) fn cursor(&self, key: &CursorKey) -> rusqlite::Result<Option<Cursor>> {
+        cursor(&self.connection, key)
     }
 
-    /// Inserts `events` up to the first that the table refuses, and moves the cursor in one transaction: no further than to the
-    /// one refused.
-    pub(super) fn store(
+    /// Inserts what of `events` is not there yet, up to the first that the table refuses, and moves the cursor to that one, or to
+    /// `to` when there is none, in one transaction. `known` is what this run knows of the cursor.
+    pub(super) fn append(
         &mut self,
         events: &[Arc<Event>],
-        cursor: &CursorKey,
-        moves: CursorMove,
-    ) -> rusqlite::Result<Option<Refused>> {
-        // Immediate: a transaction that begins by reading and is overtaken cannot be upgraded by waiting.
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let refused = insert(&transaction, events)?;
-        let (inserted, moves) = match (&refused, moves) {
-            (Some(refused), CursorMove::To(_)) => (refused.before(events), CursorMove::To(refused.offset)),
-            (Some(refused), moves) => (refused.before(events), moves),
-            (None, moves) => (events, moves),
+        key: &CursorKey,
+        known: Option<&Known>,
+        to: &Cursor,
+    ) -> rusqlite::Result<Appended> {
+        let transaction = self.begin()?;
+        let found = cursor(&transaction, key)?;
+        let position = found.as_ref().map(|found| found.next);
+        let current = match known {
+            None => Known::first(found, &to.writer),
+            Some(known) => match known.find(found, &to.writer) {
+                Ok(current) => current,
+                Err(astray) => return Ok(Appended::Astray(astray, position)),
+            },
         };
+        let there = current.there(events);
+        if there > 0 && there == events.len() {
+            return Ok(Appended::Done { there, refused: None, known: current });
+        }
+        let fresh = events.get(there..).unwrap_or_default();
+        let refused = insert(&transaction, fresh)?;
+        let next = refused.as_ref().map_or(to.next, |refused| refused.offset);
+        let to = Cursor { next, writer: to.writer.clone() };
         if refused.is_some() && transaction.is_autocommit() {
             // A trigger or constraint rolled the whole transaction back; now without the row that made it do so.
             drop(transaction);
-            return Ok(self.store(inserted, cursor, moves)?.or(refused));
+            let taken = refused.as_ref().map_or(fresh, |refused| refused.before(fresh));
+            return Ok(match self.append(taken, key, known, &to)? {
+                Appended::Done { known, .. } => Appended::Done { there, refused, known },
+                astray @ Appended::Astray(..) => astray,
+            });
         }
-        match moves {
-            CursorMove::To(next) => move_cursor(&transaction, cursor, next)?,
-            CursorMove::PastReplayed => inserted.iter().try_for_each(|event| pass(&transaction, cursor, event.offset))?,
-            CursorMove::Stays => {}
+        move_cursor(&transaction, key, &to)?;
+        transaction.commit()?;
+        Ok(Appended::Done { there, refused, known: Known::left(to) })
+    }
+
+    /// Inserts `events` up to the first that the table refuses, which is answered. The cursor `passes`, when it stands at one of
+    /// them, is moved past it, by a writer.
+    pub(super) fn replay(
+        &mut self,
+        events: &[Arc<Event>],
+        passes: Option<(&CursorKey, &str)>,
+    ) -> rusqlite::Result<Option<Refused>> {
+        let transaction = self.begin()?;
+        let refused = insert(&transaction, events)?;
+        let inserted = refused.as_ref().map_or(events, |refused| refused.before(events));
+        if refused.is_some() && transaction.is_autocommit() {
+            drop(transaction);
+            return Ok(self.replay(inserted, passes)?.or(refused));
+        }
+        for (event, (key, writer)) in inserted.iter().zip(passes.into_iter().cycle()) {
+            pass(&transaction, key, event.offset, writer)?;
         }
         transaction.commit()?;
         Ok(refused)
+    }
+
+    /// Immediate: a transaction that begins by reading and is overtaken cannot be upgraded by waiting.
+    fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.connection.transaction_with_behavior(TransactionBehavior::Immediate)
     }
 }
 
@@ -171,30 +215,34 @@ fn insert(transaction: &Transaction<'_>, events: &[Arc<Event>]) -> rusqlite::Res
     for (index, event) in events.iter().enumerate() {
         match insert.execute((event.conversation.as_str(), event.body_str())) {
             Ok(_) => {}
-            Err(error) if is_about_the_row(&error) => {
-                let reason = format!("the table `events` refused the row: {error}");
-                return Ok(Some(Refused { index, offset: event.offset, reason }));
-            }
+            Err(error) if is_about_the_row(&error) => return Ok(Some(Refused::new(index, event, error))),
             Err(error) => return Err(error),
         }
     }
     Ok(None)
 }
 
-fn move_cursor(transaction: &Transaction<'_>, cursor: &CursorKey, next: Offset) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO trunkline_cursors (journal, subscription, next_offset) VALUES (?1, ?2, ?3) \
-               ON CONFLICT (journal, subscription) DO UPDATE SET next_offset = excluded.next_offset";
+fn cursor(connection: &Connection, key: &CursorKey) -> rusqlite::Result<Option<Cursor>> {
+    let sql = "SELECT next_offset, writer FROM trunkline_cursors WHERE journal = ?1 AND subscription = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok(Cursor { next: row.get::<_, i64>(0)?.cast_unsigned(), writer: row.get(1)? });
+    statement.query_row((key.journal.to_string(), &*key.subscription), read).optional()
+}
+
+fn move_cursor(transaction: &Transaction<'_>, key: &CursorKey, to: &Cursor) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO trunkline_cursors (journal, subscription, next_offset, writer) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (journal, subscription) DO UPDATE SET next_offset = excluded.next_offset, writer = excluded.writer";
     let mut statement = transaction.prepare_cached(sql)?;
-    statement.execute((cursor.journal.to_string(), &*cursor.subscription, next.cast_signed()))?;
+    statement.execute((key.journal.to_string(), &*key.subscription, to.next.cast_signed(), &to.writer))?;
     Ok(())
 }
 
 /// Moves a cursor that stands at a replayed event past it.
-fn pass(transaction: &Transaction<'_>, cursor: &CursorKey, offset: Offset) -> rusqlite::Result<()> {
-    let sql = "UPDATE trunkline_cursors SET next_offset = next_offset + 1 \
+fn pass(transaction: &Transaction<'_>, key: &CursorKey, offset: Offset, writer: &str) -> rusqlite::Result<()> {
+    let sql = "UPDATE trunkline_cursors SET next_offset = next_offset + 1, writer = ?4
                WHERE journal = ?1 AND subscription = ?2 AND next_offset = ?3";
     let mut statement = transaction.prepare_cached(sql)?;
-    statement.execute((cursor.journal.to_string(), &*cursor.subscription, offset.cast_signed()))?;
+    statement.execute((key.journal.to_string(), &*key.subscription, offset.cast_signed(), writer))?;
     Ok(())
 }
 
@@ -232,7 +280,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 fn object(connection: &Connection, location: &Location) -> Result<(), String> {
     match schema::objection(connection) {
         Ok(None) => Ok(()),
-        Ok(Some(objection)) => Err(format!("the database `{location}` cannot be used: {objection}")),
+        Ok(Some(objection)) => Err(location.objects(&objection)),
         Err(error) => Err(location.explain(&error)),
     }
 }
