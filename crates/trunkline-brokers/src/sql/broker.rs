@@ -11,7 +11,7 @@ use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
 use super::connect::{Purpose, connect};
 use super::cursors::{behind, moved_by_another, report_gone};
-use super::refused::outcomes;
+use super::refused::{Refused, outcomes};
 use super::server::Server;
 use super::session::{Appended, Failure, Session};
 use super::shape::Table;
@@ -103,7 +103,7 @@ impl State {
             let result = if let Some(next) = batch.next {
                 self.append(server, &mut *session, batch, next).await
             } else {
-                self.replay(&mut *session, batch).await
+                self.replay(server, &mut *session, batch).await
             };
             match result {
                 Ok(outcomes) => {
@@ -170,7 +170,7 @@ impl State {
                 }
                 Appended::Refused(refused) => {
                     self.cursors.insert(key.clone(), Known::left(Cursor { next: refused.offset, ..to }));
-                    return Ok(outcomes(count, there, Some(refused)));
+                    return Ok(outcomes(count, there, Some(blame(server, session, refused).await?)));
                 }
                 Appended::CursorMoved => {
                     let found = session.cursor(key).await?;
@@ -191,9 +191,20 @@ impl State {
         Err(Failure::new(moved_by_another(key)))
     }
 
-    async fn replay(&mut self, session: &mut dyn Session, batch: &Batch) -> Result<Vec<Outcome>, Failure> {
+    async fn replay(&mut self, server: &Server, session: &mut dyn Session, batch: &Batch) -> Result<Vec<Outcome>, Failure> {
         let passes = batch.export.is_none().then_some((&batch.cursor, self.writer.as_str()));
-        let refused = session.replay(&batch.events, passes).await?;
+        let refused = match session.replay(&batch.events, passes).await? {
+            Some(refused) => Some(blame(server, session, refused).await?),
+            None => None,
+        };
         Ok(outcomes(batch.events.len(), 0, refused))
     }
+}
+
+/// Looks whether it is the table's fault that it refused a row: somebody may have altered it since we looked.
+async fn blame(server: &Server, session: &mut dyn Session, refused: Refused) -> Result<Refused, Failure> {
+    Ok(match session.objection().await? {
+        Some(objection) => refused.by_fault_of_table(format!("{server} cannot be used: {objection}")),
+        None => refused,
+    })
 }

@@ -14,7 +14,8 @@
 //! A row that the table refuses, through a constraint or trigger that somebody added, is rejected, and its batch stops
 //! there: the rows before it are committed with the cursor at the refused event, those behind it are for the next batch. So
 //! a crash before the event is recorded as a dead letter brings it again. A database that is locked, full or missing means
-//! "try again". A table `events` of another shape, such as that of Rasa's SQL tracker store, is never written to.
+//! "try again", and so does a table that was altered and takes no rows of ours any more. A table `events` of another shape, such
+//! as that of Rasa's SQL tracker store, is never written to.
 //!
 //! Where what is: `settings.rs` reads the section, with `place.rs` (which database), `dialect.rs`, `url.rs` and `options.rs`;
 //! `sqlite/` is an adapter of its own; `broker.rs` is the one for servers, over what `session.rs` demands of `postgres/` and

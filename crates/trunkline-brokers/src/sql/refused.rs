@@ -21,6 +21,11 @@ impl Refused {
         Self { index, offset: event.offset, outcome: Outcome::Reject { reason } }
     }
 
+    /// The same, when the table would refuse any row, for this reason.
+    pub(super) fn by_fault_of_table(self, reason: String) -> Self {
+        Self { outcome: Outcome::retry(reason), ..self }
+    }
+
     /// Those of `events` that came before it.
     pub(super) fn before<'e>(&self, events: &'e [Arc<Event>]) -> &'e [Arc<Event>] {
         events.get(..self.index).unwrap_or_default()

@@ -40,6 +40,9 @@ pub(super) trait Session: Send {
     /// one of them, is moved past it, by a writer.
     async fn replay(&mut self, events: &[Arc<Event>], passes: Option<(&CursorKey, &str)>) -> Result<Option<Refused>, Failure>;
 
+    /// A sentence when the tables do not have the right shape any more.
+    async fn objection(&mut self) -> Result<Option<String>, Failure>;
+
     /// Tries what a delivery does, with no rows.
     async fn rehearse(&mut self) -> Result<(), Failure>;
 }

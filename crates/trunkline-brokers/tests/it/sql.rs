@@ -318,6 +318,30 @@ async fn a_database_that_was_moved_away_is_begun_anew() {
     assert_eq!(texts(&path), bodies(&journal[2..]));
 }
 
+#[tokio::test]
+async fn a_table_that_was_altered_makes_no_dead_letters() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (broker, key, journal) = (broker(&path), key(), journal(4));
+    deliver(&broker, &batch(&journal[..2], &key)).await;
+    execute(
+        &path,
+        "ALTER TABLE events RENAME TO old;
+         CREATE TABLE events (id INTEGER PRIMARY KEY, sender_id TEXT, data TEXT, n INT NOT NULL)",
+    );
+    for batch in [batch(&journal[2..], &key), replay(&journal[2..], &key)] {
+        let outcomes = broker.publish(&batch).await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry { .. })), "{outcomes:?}");
+        assert!(
+            reason(&outcomes[0]).contains("cannot be used: the table found is events (id INTEGER PRIMARY KEY"),
+            "{outcomes:?}"
+        );
+    }
+    execute(&path, "DROP TABLE events; ALTER TABLE old RENAME TO events");
+    deliver(&broker, &batch(&journal[2..], &key)).await;
+    assert_eq!(texts(&path), bodies(&journal));
+}
+
 /// Demands that the whole batch was answered with a loss, from this offset back to that one.
 fn assert_behind(outcomes: &[Outcome], was: &Event, is: &Event) {
     let (was, is) = (was.offset + 1, is.offset + 1);

@@ -419,6 +419,32 @@ async fn a_table_that_was_moved_away_is_begun_anew() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_altered_makes_no_dead_letters() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        let (broker, key, journal) = (database.broker(), key(), journal(4));
+        deliver(&*broker, &batch(&journal[..2], &key)).await;
+        database
+            .execute(kind.pick("ALTER TABLE events ADD n INT NOT NULL DEFAULT 0", "ALTER TABLE events ADD n INT NOT NULL"))
+            .await;
+        if kind == Kind::Postgres {
+            database.execute("ALTER TABLE events ALTER n DROP DEFAULT").await;
+        }
+        let expected = format!("cannot be used: the table found is events (id {} PRIMARY KEY", kind.pick("integer", "int(11)"));
+        for batch in [batch(&journal[2..], &key), replay(&journal[2..], &key)] {
+            let outcomes = broker.publish(&batch).await;
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry { .. })), "{outcomes:?}");
+            assert!(reason(&outcomes[0]).contains(&expected), "{outcomes:?}");
+        }
+        assert!(broker.is_ready().await.unwrap_err().contains(&expected));
+        database.execute("ALTER TABLE events DROP n").await;
+        deliver(&*broker, &batch(&journal[2..], &key)).await;
+        assert_eq!(database.texts().await, bodies(&journal), "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_table_in_which_cursors_could_not_be_stored_is_refused() {
     const COLUMNS: &str = "journal VARCHAR(32) NOT NULL, subscription VARCHAR(255) NOT NULL, next_offset BIGINT NOT NULL";
     const BY_BYTES: &str = "journal VARCHAR(32) COLLATE utf8mb4_bin, subscription VARCHAR(200) COLLATE utf8mb4_bin, \

@@ -203,6 +203,11 @@ impl Session for MySqlSession {
         self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 
+    async fn objection(&mut self) -> Result<Option<String>, Failure> {
+        let found = schema::find(&mut self.connection).await.map_err(|error| explain(&self.server, &error))?;
+        Ok(schema::objection(&found))
+    }
+
     async fn rehearse(&mut self) -> Result<(), Failure> {
         let failure = |error: Error| explain(&self.server, &error);
         if !schema::rehearse_create(&mut self.connection).await.map_err(failure)? {

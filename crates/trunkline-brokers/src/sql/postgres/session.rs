@@ -222,6 +222,11 @@ impl Session for PostgresSession {
         self.try_replay(events, passes).await.map_err(|error| explain(&self.server, &error))
     }
 
+    async fn objection(&mut self) -> Result<Option<String>, Failure> {
+        let found = schema::find(&mut self.connection).await.map_err(|error| explain(&self.server, &error))?;
+        Ok(schema::objection(&found))
+    }
+
     async fn rehearse(&mut self) -> Result<(), Failure> {
         if let Some(denied) = self.denied().await.map_err(|error| explain(&self.server, &error))? {
             return Err(Failure::new(format!("{} {denied}", self.server)));

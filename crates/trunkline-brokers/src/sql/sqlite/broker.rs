@@ -12,7 +12,7 @@ use crate::blocking::Blocking;
 use crate::cursor::{Astray, Cursor, Known, new_writer};
 use crate::job::Job;
 use crate::sql::cursors::{behind, moved_by_another, report_gone};
-use crate::sql::refused::outcomes;
+use crate::sql::refused::{Refused, outcomes};
 use crate::sql::shape::Table;
 
 /// Inserts events into a table. See the [module](crate::sql) for what it promises.
@@ -95,7 +95,7 @@ impl State {
             Ok(appended)
         })?;
         match appended {
-            Appended::Done { there, refused, .. } => Ok(outcomes(events.len(), there, refused)),
+            Appended::Done { there, refused, .. } => Ok(outcomes(events.len(), there, self.blame(refused)?)),
             Appended::Astray(Astray::Gone, _) => {
                 let was = self.cursors.remove(key).and_then(|known| known.position());
                 report_gone(&self.location, key, was);
@@ -113,7 +113,17 @@ impl State {
         let writer = self.writer.clone();
         let passes = job.passes().map(|key| (key, writer.as_str()));
         let refused = self.with_database(|database, _| database.replay(&job.events, passes))?;
-        Ok(outcomes(job.events.len(), 0, refused))
+        Ok(outcomes(job.events.len(), 0, self.blame(refused)?))
+    }
+
+    /// Looks whether it is the table's fault that it refused a row: somebody may have altered it since we looked.
+    fn blame(&mut self, refused: Option<Refused>) -> Result<Option<Refused>, String> {
+        let Some(refused) = refused else { return Ok(None) };
+        let objection = self.with_database(|database, _| database.objection())?;
+        Ok(Some(match objection {
+            Some(objection) => refused.by_fault_of_table(self.location.objects(&objection)),
+            None => refused,
+        }))
     }
 
     fn position(&mut self, key: &CursorKey) -> Result<Option<Offset>, String> {

@@ -135,6 +135,11 @@ impl Database {
         self.identity == location.identity()
     }
 
+    /// A sentence when the tables do not have the right shape any more.
+    pub(super) fn objection(&self) -> rusqlite::Result<Option<String>> {
+        schema::objection(&self.connection)
+    }
+
     /// The cursor that was committed last.
     pub(super) fn cursor(&self, key: &CursorKey) -> rusqlite::Result<Option<Cursor>> {
         cursor(&self.connection, key)
