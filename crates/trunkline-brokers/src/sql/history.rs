@@ -7,14 +7,16 @@ use sqlx::Error;
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
+use tracing::debug;
 
 use super::dialect::Dialect;
 use super::server::Server;
+use super::session::Failure;
 use super::tracker_store::StoredEvent;
 use super::{mysql, postgres};
 
-/// The longest that a call waits.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest that a call waits. To find the conversations of a large table it is read from end to end.
+const CALL_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// The database of a tracker store, connected to when it is first needed.
 #[derive(Debug)]
@@ -72,34 +74,41 @@ impl ServerHistory {
     }
 
     /// Asks the server, over the connection that there is or a new one. After a failure the next call makes a new one.
-    async fn ask<T>(&self, question: impl AsyncFnOnce(&mut Connection) -> Result<T, Error>) -> Result<T, String> {
+    async fn ask<T>(&self, question: impl AsyncFn(&mut Connection) -> Result<T, Error>) -> Result<T, String> {
         let call = async {
             let mut held = self.connection.lock().await;
-            let mut connection = match held.take() {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            let answer = question(&mut connection).await.map_err(|error| self.explain(&error))?;
-            *held = Some(connection);
-            Ok(answer)
+            loop {
+                let (mut connection, is_old) = match held.take() {
+                    Some(connection) => (connection, true),
+                    None => (self.connect().await?, false),
+                };
+                match question(&mut connection).await.map_err(|error| self.explain(&error)) {
+                    Ok(answer) => {
+                        *held = Some(connection);
+                        return Ok(answer);
+                    }
+                    // What was read is being published in between, which takes its time.
+                    Err(failure) if failure.is_lost && is_old => debug!(reason = failure.reason, "Connection was lost"),
+                    Err(failure) => return Err(failure.reason),
+                }
+            }
         };
-        let late = |_| Err(format!("{} did not answer within {} s", self.server, CALL_TIMEOUT.as_secs()));
+        let late = |_| Err(format!("{} did not answer within {} min", self.server, CALL_TIMEOUT.as_secs() / 60));
         tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(late)
     }
 
     async fn connect(&self) -> Result<Connection, String> {
         let connection = match self.server.dialect {
-            Dialect::MySql => mysql::connect(&self.server).await.map(Connection::MySql),
-            Dialect::Postgres | Dialect::Sqlite => postgres::connect(&self.server).await.map(Connection::Postgres),
+            Dialect::MySql => mysql::connect(&self.server, None).await.map(Connection::MySql),
+            Dialect::Postgres | Dialect::Sqlite => postgres::connect(&self.server, None).await.map(Connection::Postgres),
         };
         connection.map_err(|failure| failure.reason)
     }
 
-    fn explain(&self, error: &Error) -> String {
+    fn explain(&self, error: &Error) -> Failure {
         match self.server.dialect {
             Dialect::MySql => mysql::explain(&self.server, error),
             Dialect::Postgres | Dialect::Sqlite => postgres::explain(&self.server, error),
         }
-        .reason
     }
 }

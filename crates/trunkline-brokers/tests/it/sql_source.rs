@@ -9,8 +9,8 @@ use sqlx::Executor as _;
 use trunkline_brokers::{ReadBy, sql_source_from_section};
 use trunkline_core::{Broker as _, Reader, Received, Source};
 
-use crate::common::{batch, deliver, journal, key, replay};
-use crate::servers::{Database, KINDS, Kind, bodies, read};
+use crate::common::{batch, deliver, journal, key, reason, replay};
+use crate::servers::{Database, KINDS, Kind, Private, bodies, read};
 
 fn source(yaml: &str) -> Arc<dyn Source> {
     let (source, said) = read(yaml, |section| {
@@ -227,6 +227,41 @@ async fn tables_of_another_name_are_read_and_those_without_events_refused() {
         );
         database.drop().await;
     }
+}
+
+#[tokio::test]
+async fn sessions_do_not_depend_on_the_defaults_of_the_server() {
+    let server = Private::start(Kind::MariaDb, "server").await;
+    let database = Database { kind: Kind::MariaDb, port: server.port(), name: "trunkline".to_owned() };
+    server
+        .administrate(
+            "SET GLOBAL autocommit = 0; SET GLOBAL tx_isolation = 'SERIALIZABLE'; SET GLOBAL completion_type = 'CHAIN';
+             SET GLOBAL sql_mode = ''",
+        )
+        .await;
+    let (broker, key, journal) = (database.broker(), key(), journal(7));
+    deliver(&*broker, &batch(&journal[..2], &key)).await;
+    let source = of(&database, "");
+    let mut reader = source.open().await.unwrap();
+    assert_eq!(receive(&mut *reader, 2).await.len(), 2);
+    // What is committed later is seen, and what is stored is there for others.
+    deliver(&*broker, &batch(&journal[2..4], &key)).await;
+    assert_eq!(receive(&mut *reader, 2).await.len(), 2);
+    reader.settle().await.unwrap();
+    deliver(&*broker, &batch(&journal[4..6], &key)).await;
+    let mut reader = source.open().await.unwrap();
+    assert_eq!(texts(&receive(&mut *reader, 2).await), bodies(&journal[4..6]));
+    drop(reader);
+    // The trigger sees the settings of the session that inserts.
+    database
+        .execute(
+            "CREATE TRIGGER choosy BEFORE INSERT ON events FOR EACH ROW BEGIN
+                 SET @settings = concat_ws(' ', @@autocommit + 0, @@tx_isolation, @@lock_wait_timeout, @@completion_type);
+                 SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @settings; END",
+        )
+        .await;
+    let outcomes = broker.publish(&batch(&journal[6..], &key)).await;
+    assert!(reason(&outcomes[0]).ends_with("refused the row: 1 REPEATABLE-READ 10 NO_CHAIN"), "{outcomes:?}");
 }
 
 #[test]

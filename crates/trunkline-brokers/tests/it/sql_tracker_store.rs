@@ -131,3 +131,43 @@ async fn a_server_that_is_not_there_is_named() {
     let said = store.conversations().await.unwrap_err();
     assert!(said.starts_with(&format!("{store} cannot be reached: the connection was refused")), "{said}");
 }
+
+#[tokio::test]
+async fn a_question_to_a_large_table_may_take_its_time() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        // The only conversation is called after the limit of the session that asks.
+        let view = "CREATE VIEW events AS SELECT 1 AS id, statement_limit() AS sender_id, 1e0 AS timestamp, '{}' AS data";
+        match kind {
+            Kind::Postgres => {
+                let function = "CREATE FUNCTION statement_limit() RETURNS text LANGUAGE sql
+                                AS $$ SELECT current_setting('statement_timeout') $$";
+                database.execute(&format!("{function}; {view}")).await;
+            }
+            Kind::MariaDb => {
+                let function = "CREATE FUNCTION statement_limit() RETURNS text RETURN round(@@max_statement_time)";
+                database.execute(function).await;
+                database.execute(view).await;
+            }
+        }
+        assert_eq!(store(&database.yaml(), None).conversations().await.unwrap(), ["0"], "{kind:?}");
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ended_meanwhile_is_made_anew_at_once() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        database.execute(&table(kind.pick("id SERIAL NOT NULL", "id INTEGER NOT NULL AUTO_INCREMENT"))).await;
+        let store = store(&database.yaml(), None);
+        let mut conversation = store.conversation("ann").await.unwrap();
+        for expected in [Some(256), Some(44), None] {
+            database.end_sessions().await;
+            assert_eq!(conversation.next_page().await.unwrap().map(|page| page.len()), expected);
+        }
+        database.end_sessions().await;
+        assert_eq!(history(&store, "bob").await.len(), 2);
+        database.drop().await;
+    }
+}

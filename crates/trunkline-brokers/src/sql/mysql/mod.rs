@@ -7,7 +7,7 @@ mod schema;
 mod session;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Error, query_scalar, raw_sql};
 
 pub(super) use self::error::explain;
 pub(super) use self::history::History;
@@ -25,12 +25,13 @@ const IDLE_SECONDS: u32 = 300;
 /// Every size of batch is a statement of its own; those of full batches stay.
 const STATEMENTS_KEPT: usize = 32;
 
-/// Connects, and makes the session strict and wait for nothing without an end.
-pub(super) async fn connect(server: &Server) -> Result<MySqlConnection, Failure> {
+/// Connects, and makes the session strict and its transactions as they are expected, and wait for nothing without an end.
+/// A statement takes `statement_seconds` at the most, or as long as it takes.
+pub(super) async fn connect(server: &Server, statement_seconds: Option<u32>) -> Result<MySqlConnection, Failure> {
     let options = options(server).await?;
     within(server, server.options.connect_timeout, async {
         let mut connection = options.connect().await.map_err(|error| explain(server, &error))?;
-        prepare(server, &mut connection).await?;
+        prepare(&mut connection, statement_seconds).await.map_err(|error| explain(server, &error))?;
         Ok(connection)
     })
     .await
@@ -67,15 +68,24 @@ async fn options(server: &Server) -> Result<MySqlConnectOptions, Failure> {
     Ok(options)
 }
 
-async fn prepare(server: &Server, connection: &mut MySqlConnection) -> Result<(), Failure> {
-    let version: Vec<String> =
-        query_scalar("SELECT version()").fetch_all(&mut *connection).await.map_err(|error| explain(server, &error))?;
-    // A server that is not strict would cut a long text off and say nothing.
-    let strict = "SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES')";
-    let mut sql = format!("{strict}, innodb_lock_wait_timeout = {LOCK_SECONDS}, wait_timeout = {IDLE_SECONDS}");
+async fn prepare(connection: &mut MySqlConnection, statement_seconds: Option<u32>) -> Result<(), Error> {
+    let version: Vec<String> = query_scalar("SELECT version()").fetch_all(&mut *connection).await?;
+    let mut settings = vec![
+        // A server that is not strict would cut a long text off and say nothing.
+        "sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES')".to_owned(),
+        // Without it a question begins a transaction, which sees nothing new and keeps what it stores to itself.
+        "autocommit = 1".to_owned(),
+        "completion_type = 'NO_CHAIN'".to_owned(),
+        format!("innodb_lock_wait_timeout = {LOCK_SECONDS}"),
+        // For the locks of whole tables, as of an `ALTER TABLE`. The default is a year.
+        format!("lock_wait_timeout = {LOCK_SECONDS}"),
+        format!("wait_timeout = {IDLE_SECONDS}"),
+    ];
     if version.iter().any(|version| version.contains("MariaDB")) {
-        sql = format!("{sql}, max_statement_time = {STATEMENT_SECONDS}, idle_transaction_timeout = {STATEMENT_SECONDS}");
+        settings.push(format!("max_statement_time = {}", statement_seconds.unwrap_or(0)));
+        settings.push(format!("idle_transaction_timeout = {STATEMENT_SECONDS}"));
     }
-    raw_sql(AssertSqlSafe(sql)).execute(connection).await.map_err(|error| explain(server, &error))?;
-    Ok(())
+    // `READ COMMITTED` would do, but not where the server logs statements for its replicas.
+    let sql = format!("SET {}; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", settings.join(", "));
+    raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }

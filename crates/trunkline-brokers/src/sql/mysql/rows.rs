@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Error, Executor as _, query, query_as, query_scalar, r
 use super::error::{explain, is_locked};
 use super::{connect, schema};
 use crate::sql::server::Server;
-use crate::sql::session::Failure;
+use crate::sql::session::{Failure, STATEMENT_SECONDS};
 use crate::sql::source::{Newest, Row, Rows};
 
 /// How far behind the end of the table a transaction may still have rows that nobody sees. Looking further back than this would
@@ -23,7 +23,7 @@ pub(in crate::sql) struct MySqlRows {
 
 impl MySqlRows {
     pub(in crate::sql) async fn connect(server: &Server, table: &str) -> Result<Self, Failure> {
-        Ok(Self { server: server.clone(), connection: connect(server).await?, table: table.to_owned() })
+        Ok(Self { server: server.clone(), connection: connect(server, Some(STATEMENT_SECONDS)).await?, table: table.to_owned() })
     }
 
     fn explain(&self, error: &Error) -> String {

@@ -18,12 +18,13 @@ use super::connect::within;
 use super::server::{Server, TlsMode};
 use super::session::{Failure, LOCK_SECONDS, STATEMENT_SECONDS};
 
-/// Connects, and makes the session wait for nothing without an end.
-pub(super) async fn connect(server: &Server) -> Result<PgConnection, Failure> {
+/// Connects, and makes the session wait for nothing without an end. A statement takes `statement_seconds` at the most, or as long
+/// as it takes.
+pub(super) async fn connect(server: &Server, statement_seconds: Option<u32>) -> Result<PgConnection, Failure> {
     let options = options(server).await?;
     within(server, server.options.connect_timeout, async {
         let mut connection = options.connect().await.map_err(|error| explain(server, &error))?;
-        prepare(server, &mut connection).await?;
+        prepare(server, &mut connection, statement_seconds).await?;
         Ok(connection)
     })
     .await
@@ -62,17 +63,18 @@ async fn options(server: &Server) -> Result<PgConnectOptions, Failure> {
 }
 
 /// Bounds every wait, goes to the schema, and has a commit answered when it is on the disk.
-async fn prepare(server: &Server, connection: &mut PgConnection) -> Result<(), Failure> {
+async fn prepare(server: &Server, connection: &mut PgConnection, statement_seconds: Option<u32>) -> Result<(), Failure> {
     let sql = "SELECT set_config('statement_timeout', $1, false),
             set_config('lock_timeout', $2, false),
-            set_config('idle_in_transaction_session_timeout', $1, false),
+            set_config('idle_in_transaction_session_timeout', $4, false),
             set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                 ELSE current_setting('synchronous_commit') END, false),
             set_config('search_path', coalesce($3, current_setting('search_path')), false)";
     query(sql)
-        .bind(format!("{STATEMENT_SECONDS}s"))
+        .bind(format!("{}s", statement_seconds.unwrap_or(0)))
         .bind(format!("{LOCK_SECONDS}s"))
         .bind(server.schema.as_deref())
+        .bind(format!("{STATEMENT_SECONDS}s"))
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| explain(server, &error))?;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Error, query, query_as, query_scalar, raw_sql};
 use super::error::{explain, is_created_twice};
 use super::{connect, schema};
 use crate::sql::server::Server;
-use crate::sql::session::Failure;
+use crate::sql::session::{Failure, STATEMENT_SECONDS};
 use crate::sql::source::{Newest, Row, Rows};
 
 /// Reads a table, and stores positions beside it.
@@ -19,7 +19,7 @@ pub(in crate::sql) struct PostgresRows {
 
 impl PostgresRows {
     pub(in crate::sql) async fn connect(server: &Server, table: &str) -> Result<Self, Failure> {
-        Ok(Self { server: server.clone(), connection: connect(server).await?, table: table.to_owned() })
+        Ok(Self { server: server.clone(), connection: connect(server, Some(STATEMENT_SECONDS)).await?, table: table.to_owned() })
     }
 
     async fn create_positions(&mut self) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use crate::cursor::Cursor;
 use crate::sql::connect::Purpose;
 use crate::sql::refused::Refused;
 use crate::sql::server::Server;
-use crate::sql::session::{Appended, Failure, Session, number};
+use crate::sql::session::{Appended, Failure, STATEMENT_SECONDS, Session, number};
 use crate::sql::shape::Table;
 
 /// One statement, and so one round trip and one commit: the rows are inserted if the cursor could be moved. It waits for
@@ -48,7 +48,7 @@ pub(in crate::sql) struct PostgresSession {
 
 impl PostgresSession {
     pub(in crate::sql) async fn connect(server: &Server, purpose: Purpose) -> Result<Self, Failure> {
-        let mut connection = connect(server).await?;
+        let mut connection = connect(server, Some(STATEMENT_SECONDS)).await?;
         let failure = |error: Error| explain(server, &error);
         let found = schema::find(&mut connection).await.map_err(failure)?;
         if let Some(objection) = schema::objection(&found) {
