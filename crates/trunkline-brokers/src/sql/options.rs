@@ -68,7 +68,8 @@ impl Pairs<'_> {
         })
     }
 
-    /// As libpq understands them. There, too, the files alone verify nothing, except that `require` with a CA does.
+    /// As libpq understands them, where `require` with a CA verifies the certificate. A CA alone means that everything is verified:
+    /// libpq would verify too, but go on without TLS when that fails.
     fn postgres_tls(&self, directory: &Path) -> Option<Tls> {
         const MODES: [(&str, TlsMode); 6] = [
             ("disable", TlsMode::Never),
@@ -82,15 +83,12 @@ impl Pairs<'_> {
         let mode = self.choice("sslmode", &MODES);
         let (tls, mode) = (tls?, mode?);
         let mode = match mode {
-            Some(TlsMode::Always) if tls.ca.is_some() => TlsMode::VerifyCa,
-            Some(mode) => mode,
-            None if tls.ca.is_some() => {
-                let hint = "add `sslmode: verify-full`";
-                (self.report)("sslrootcert", "`sslrootcert` alone verifies nothing".to_owned(), Some(hint));
-                return None;
-            }
-            None => TlsMode::default(),
+            Some(TlsMode::Always) if tls.ca.is_some() => Some(TlsMode::VerifyCa),
+            None if tls.ca.is_some() => Some(TlsMode::VerifyFull),
+            mode => mode,
         };
+        let demands = [("sslrootcert", tls.ca.as_ref().map(|_| TlsMode::VerifyCa))];
+        self.agree(&demands, &[("sslmode", mode)])?;
         Some(Tls { mode, ..tls })
     }
 
@@ -108,22 +106,43 @@ impl Pairs<'_> {
         let certificate = self.boolean("ssl_verify_cert");
         let (name, hostname) = (self.boolean("ssl_verify_identity"), self.boolean("ssl_check_hostname"));
         let (tls, mode, certificate, name, hostname) = (tls?, mode?, certificate?, name?, hostname?);
-        let mode =
-            match mode {
-                Some(mode) => mode,
-                None if certificate == Some(false) => TlsMode::Always,
-                None if tls.ca.is_some() || certificate == Some(true) || name == Some(true) => {
-                    if name.or(hostname) == Some(false) { TlsMode::VerifyCa } else { TlsMode::VerifyFull }
-                }
-                None if tls.certificate.is_some() => TlsMode::Always,
-                None => TlsMode::default(),
-            };
+        let when = |is_so: bool, mode: TlsMode| is_so.then_some(mode);
+        let demands = [
+            ("ssl_ca", when(tls.ca.is_some(), TlsMode::VerifyCa)),
+            ("ssl_verify_cert", when(certificate == Some(true), TlsMode::VerifyCa)),
+            ("ssl_verify_identity", when(name == Some(true), TlsMode::VerifyFull)),
+            ("ssl_check_hostname", when(hostname == Some(true), TlsMode::VerifyFull)),
+            ("ssl_mode", mode),
+        ];
+        let limits = [
+            ("ssl_mode", mode),
+            ("ssl_verify_cert", when(certificate == Some(false), TlsMode::Always)),
+            ("ssl_verify_identity", when(name == Some(false), TlsMode::VerifyCa)),
+            ("ssl_check_hostname", when(hostname == Some(false), TlsMode::VerifyCa)),
+        ];
+        self.agree(&demands, &limits)?;
+        let demanded = demands.into_iter().filter_map(|(_, mode)| mode).max();
+        let allowed = limits.into_iter().filter_map(|(_, mode)| mode).min();
+        let mode = mode.or(match demanded {
+            Some(_) => Some(allowed.unwrap_or(TlsMode::VerifyFull)),
+            None => when(certificate == Some(false) || tls.certificate.is_some(), TlsMode::Always),
+        });
         Some(Tls { mode, ..tls })
+    }
+
+    /// Reports an option that demands more to be verified than another allows: it would be without effect, unnoticed.
+    fn agree(&self, demands: &[(&str, Option<TlsMode>)], limits: &[(&str, Option<TlsMode>)]) -> Option<()> {
+        let pairs = demands.iter().flat_map(|demand| limits.iter().map(move |limit| (demand, limit)));
+        let mut pairs = pairs.filter(|((_, demand), (_, limit))| limit.is_some_and(|limit| *demand > Some(limit)));
+        let Some(((demand, _), (limit, _))) = pairs.next() else { return Some(()) };
+        let problem = format!("`{demand}` demands that more is verified than `{limit}` allows");
+        (self.report)(demand, problem, Some("leave out one of them"));
+        None
     }
 
     fn tls_files(&self, directory: &Path, [ca, certificate, key]: [&str; 3]) -> Option<Tls> {
         let path = |name: &str| self.get(name).map(|path| directory.join(path));
-        let tls = Tls { mode: TlsMode::default(), ca: path(ca), certificate: path(certificate), key: path(key) };
+        let tls = Tls { mode: None, ca: path(ca), certificate: path(certificate), key: path(key) };
         if tls.certificate.is_some() == tls.key.is_some() {
             return Some(tls);
         }

@@ -13,6 +13,8 @@ use super::url::{Parts, split_host};
 /// Rasa's variable for the schema in PostgreSQL.
 const SCHEMA_VARIABLE: &str = "POSTGRESQL_SCHEMA";
 
+const ESCAPE_AT: &str = "in a complete URL, write `@` in a password as `%40`";
+
 /// Where a database is.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -123,6 +125,11 @@ impl Given {
         if place.is_none() {
             section.unexpected("url", "a host, `host:port` or `[address]:port`", None);
         }
+        let host = place.as_ref().and_then(|(host, _)| host.as_deref());
+        let has_user = host.is_some_and(|host| host.contains('@'));
+        if has_user {
+            section.error("url", "the host in `url` has an `@` in it", Some("name the user with `username` and `password`"));
+        }
         let port = place.as_ref().and_then(|(_, port)| port.as_deref()).map(|port| port_of_url(section, port));
         if port.is_some() && self.port.is_some() {
             section.warning("port", "`port` has no effect beside the port in `url`", None);
@@ -136,6 +143,9 @@ impl Given {
         };
         if dialect == Dialect::MySql && self.username.is_none() {
             section.required_string("username");
+            return None;
+        }
+        if has_user {
             return None;
         }
         Some(Server {
@@ -180,11 +190,19 @@ fn server_of_url(section: &Section<'_>, dialect: Dialect, rest: &str, directory:
     };
     let options = options::read_url(section, dialect, &parts.query, directory);
     let port = parts.port.as_deref().map_or(Some(default_port(dialect)), |port| port_of_url(section, port));
+    // Not the text itself, which is likely to be part of the password.
+    let has_two = [&parts.host, &parts.database].into_iter().flatten().any(|part| part.contains('@'));
+    if has_two {
+        section.error("url", "a second `@` stands in `url`", Some(ESCAPE_AT));
+    }
     if parts.database.is_none() {
         section.error("url", "no database is named in the URL", Some("write it as in `dialect://host/database`"));
     }
     if dialect == Dialect::MySql && parts.username.is_none() {
         section.error("url", "no user is named in the URL", Some("write it as in `dialect://username:password@host/database`"));
+        return None;
+    }
+    if has_two {
         return None;
     }
     Some(Server {
@@ -203,8 +221,7 @@ fn port_of_url(section: &Section<'_>, port: &str) -> Option<u16> {
     let number = port.parse().ok().filter(|port| *port != 0);
     if number.is_none() {
         // Not the text itself, which may be part of a password with a `@` in it.
-        let hint = "in a complete URL, write `@` in a password as `%40`";
-        section.error("url", "the port in `url` is no number from 1 to 65535", Some(hint));
+        section.error("url", "the port in `url` is no number from 1 to 65535", Some(ESCAPE_AT));
     }
     number
 }

@@ -36,18 +36,18 @@ pub(super) struct Options {
 /// How the connection is secured.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tls {
-    pub(super) mode: TlsMode,
+    /// `None` when nothing is said about it: then it is [`TlsMode::IfOffered`], or what the environment says.
+    pub(super) mode: Option<TlsMode>,
     pub(super) ca: Option<PathBuf>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
 }
 
-/// Whether TLS is used, and what is verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether TLS is used, and what is verified; each mode is stricter than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TlsMode {
     Never,
     /// When the server offers it; nothing is verified. What the clients of both products do without options.
-    #[default]
     IfOffered,
     /// Nothing is verified.
     Always,

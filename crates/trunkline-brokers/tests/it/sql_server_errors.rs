@@ -6,7 +6,7 @@ use std::path::Path;
 use trunkline_core::{Broker as _, Outcome};
 use trunkline_testkit::services::{port, tls};
 
-use crate::common::{batch, deliver, journal, key, reason};
+use crate::common::{batch, deliver, journal, key, reason, runtime};
 use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build};
 
 /// Demands that a broker of `yaml` says `expected` wherever it is asked, behind the place; and no secret.
@@ -128,6 +128,36 @@ async fn a_user_that_needs_a_certificate_comes_in_with_one() {
     }
 }
 
+/// Says to [`says_whether_it_is_ready`] of what, and so that it is the child.
+const CHILD: &str = "TRUNKLINE_TEST_READY";
+
+/// The child; alone it has nothing to do.
+#[test]
+fn says_whether_it_is_ready() {
+    use std::io::Write as _;
+    let Ok(yaml) = std::env::var(CHILD) else { return };
+    let answer = runtime().block_on(broker(&yaml).is_ready());
+    writeln!(std::io::stdout(), "{answer:?}").unwrap();
+}
+
+#[tokio::test]
+async fn the_environment_says_how_tls_is_used_where_no_mode_is_given() {
+    let database = Database::create(Kind::Postgres).await;
+    for (query, expected) in [
+        ("", "its certificate is not signed by a CA that we trust"),
+        ("query: {sslmode: prefer}", "Ok(())"),
+        ("query: {sslmode: require}", "Ok(())"),
+    ] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "sql_server_errors::says_whether_it_is_ready", "--nocapture"]);
+        child.env(CHILD, format!("{}\n{query}", database.yaml())).env("PGSSLMODE", "verify-full");
+        let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(expected), "{query}: {said}");
+    }
+    database.drop().await;
+}
+
 #[tokio::test]
 async fn certificates_that_have_expired_or_are_for_another_host_are_refused() {
     for kind in KINDS {
@@ -139,6 +169,10 @@ async fn certificates_that_have_expired_or_are_for_another_host_are_refused() {
             let database = Database { kind, port: server.port(), name: "trunkline".to_owned() };
             let ca = server.certificate("ca.pem");
             assert_says(&format!("{}\n{}", database.yaml(), verified(kind, &ca)), expected).await;
+            if kind == Kind::Postgres {
+                // The CA alone means the same.
+                assert_says(&format!("{}\nquery: {{sslrootcert: {}}}", database.yaml(), ca.display()), expected).await;
+            }
             if certificate == "wrong-host" {
                 let ca = ca.display();
                 let query = kind.pick(

@@ -103,10 +103,6 @@ fn options_by_the_names_of_the_drivers_are_understood_and_others_are_errors() {
         ["error: section.query.sslmode: `sslmode` must be one of disable, allow, prefer, require, verify-ca, verify-full"]
     );
     assert_eq!(
-        said(&format!("{postgres} {{sslrootcert: ca.pem}}")),
-        ["error: section.query.sslrootcert: `sslrootcert` alone verifies nothing (add `sslmode: verify-full`)"]
-    );
-    assert_eq!(
         said(&format!("{mysql} {{ssl_key: k.pem}}")),
         ["error: section.query.ssl_key: `ssl_key` needs `ssl_cert` beside it"]
     );
@@ -114,6 +110,58 @@ fn options_by_the_names_of_the_drivers_are_understood_and_others_are_errors() {
         said("url: mysql://u:p@host/d?sslmode=require"),
         ["error: section.url: unknown option `sslmode` for MySQL (did you mean `ssl_mode`?)"]
     );
+}
+
+#[test]
+fn options_of_tls_that_contradict_each_other_are_errors() {
+    let said_of = |dialect: &str, query: &str| said(&format!("dialect: {dialect}\ndb: d\nusername: u\nquery: {query}"));
+    for query in [
+        "{sslrootcert: ca.pem}",
+        "{sslmode: require, sslrootcert: ca.pem}",
+        "{sslmode: verify-ca, sslrootcert: ca.pem}",
+        "{sslmode: prefer, sslcert: c.pem, sslkey: c.key}",
+    ] {
+        assert_eq!(said_of("postgresql", query), [""; 0], "{query}");
+    }
+    for query in [
+        "{ssl_ca: ca.pem}",
+        "{ssl_ca: ca.pem, ssl_verify_identity: false}",
+        "{ssl_mode: VERIFY_CA, ssl_ca: ca.pem, ssl_verify_cert: true, ssl_check_hostname: false}",
+        "{ssl_mode: REQUIRED, ssl_verify_cert: false}",
+        "{ssl_verify_cert: false, ssl_check_hostname: false}",
+    ] {
+        assert_eq!(said_of("mysql", query), [""; 0], "{query}");
+    }
+    for (dialect, query, demand, limit) in [
+        ("postgresql", "{sslmode: prefer, sslrootcert: ca.pem}", "sslrootcert", "sslmode"),
+        ("postgresql", "{sslmode: disable, sslrootcert: ca.pem}", "sslrootcert", "sslmode"),
+        ("mysql", "{ssl_mode: REQUIRED, ssl_ca: ca.pem, ssl_verify_identity: true}", "ssl_ca", "ssl_mode"),
+        ("mysql", "{ssl_mode: VERIFY_CA, ssl_verify_identity: true}", "ssl_verify_identity", "ssl_mode"),
+        ("mysql", "{ssl_mode: PREFERRED, ssl_check_hostname: true}", "ssl_check_hostname", "ssl_mode"),
+        ("mysql", "{ssl_verify_cert: false, ssl_verify_identity: true}", "ssl_verify_identity", "ssl_verify_cert"),
+        ("mysql", "{ssl_verify_cert: false, ssl_ca: ca.pem}", "ssl_ca", "ssl_verify_cert"),
+        ("mysql", "{ssl_mode: VERIFY_IDENTITY, ssl_check_hostname: false}", "ssl_mode", "ssl_check_hostname"),
+    ] {
+        assert_eq!(
+            said_of(dialect, query),
+            [format!(
+                "error: section.query.{demand}: `{demand}` demands that more is verified than `{limit}` allows (leave out one of them)"
+            )]
+        );
+    }
+}
+
+#[test]
+fn what_may_be_a_part_of_the_password_is_neither_taken_for_a_host_nor_shown() {
+    let hint = "(in a complete URL, write `@` in a password as `%40`)";
+    for url in ["postgresql://u:p@ss@host/d", "mysql://u:p@ss@host:3306/d", "postgresql://u:p@ss/word@host/d"] {
+        assert_eq!(said(&format!("url: '{url}'")), [format!("error: section.url: a second `@` stands in `url` {hint}")]);
+    }
+    assert_eq!(
+        said("dialect: postgresql\ndb: d\nurl: u@host"),
+        ["error: section.url: the host in `url` has an `@` in it (name the user with `username` and `password`)"]
+    );
+    assert_eq!(said("url: postgresql://u:p%40ss@host/d"), [""; 0]);
 }
 
 #[test]

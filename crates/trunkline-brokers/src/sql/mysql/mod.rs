@@ -47,11 +47,11 @@ async fn options(server: &Server) -> Result<MySqlConnectOptions, Failure> {
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging()
         .ssl_mode(match tls.mode {
-            TlsMode::Never => MySqlSslMode::Disabled,
-            TlsMode::IfOffered => MySqlSslMode::Preferred,
-            TlsMode::Always => MySqlSslMode::Required,
-            TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
-            TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+            Some(TlsMode::Never) => MySqlSslMode::Disabled,
+            Some(TlsMode::IfOffered) | None => MySqlSslMode::Preferred,
+            Some(TlsMode::Always) => MySqlSslMode::Required,
+            Some(TlsMode::VerifyCa) => MySqlSslMode::VerifyCa,
+            Some(TlsMode::VerifyFull) => MySqlSslMode::VerifyIdentity,
         });
     if let Some(username) = &server.username {
         options = options.username(username);

@@ -54,11 +54,12 @@ async fn options(server: &Server) -> Result<PgConnectOptions, Failure> {
     }
     Ok(match tls.mode {
         // As the variable `PGSSLMODE` says.
-        TlsMode::IfOffered => options,
-        TlsMode::Never => options.ssl_mode(PgSslMode::Disable),
-        TlsMode::Always => options.ssl_mode(PgSslMode::Require),
-        TlsMode::VerifyCa => options.ssl_mode(PgSslMode::VerifyCa),
-        TlsMode::VerifyFull => options.ssl_mode(PgSslMode::VerifyFull),
+        None => options,
+        Some(TlsMode::Never) => options.ssl_mode(PgSslMode::Disable),
+        Some(TlsMode::IfOffered) => options.ssl_mode(PgSslMode::Prefer),
+        Some(TlsMode::Always) => options.ssl_mode(PgSslMode::Require),
+        Some(TlsMode::VerifyCa) => options.ssl_mode(PgSslMode::VerifyCa),
+        Some(TlsMode::VerifyFull) => options.ssl_mode(PgSslMode::VerifyFull),
     })
 }
 
