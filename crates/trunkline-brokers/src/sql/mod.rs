@@ -20,12 +20,13 @@
 //! Where what is: `settings.rs` reads the section, with `place.rs` (which database), `dialect.rs`, `url.rs` and `options.rs`;
 //! `sqlite/` is an adapter of its own; `broker.rs` is the one for servers, over what `session.rs` demands of `postgres/` and
 //! `mysql/`; both say by `shape.rs`, `refused.rs` and `cursors.rs` what is wrong with a table, a row or a cursor. `source.rs`
-//! reads a table on and on, and `tracker_store.rs` the history of a Rasa server, both in all dialects.
+//! reads a table on and on, by `following.rs`, and `tracker_store.rs` the history of a Rasa server, both in all dialects.
 
 mod broker;
 mod connect;
 mod cursors;
 mod dialect;
+mod following;
 mod history;
 mod mysql;
 mod options;

@@ -2,9 +2,6 @@
 //!
 //! What was read is remembered in a table of ours in the same database, `trunkline_positions`, unless told otherwise. So a row
 //! comes again only when the reader stops between recording and settling it.
-//!
-//! Servers give out ids before they commit, so rows do not become visible in the order of their ids. A gap in the ids is passed
-//! only when nobody can fill it any more: see [`Following`].
 
 use std::fmt;
 use std::path::Path;
@@ -12,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep, timeout};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
-use trunkline_core::{Reader, Received, Source};
+use trunkline_core::{Reader, Source};
 
 use super::dialect::Dialect;
+use super::following::{Following, Rows, within};
 use super::place::Place;
 use super::shape::Table;
 use super::sqlite::SqliteRows;
@@ -26,19 +23,6 @@ use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
 const DEFAULT_DB: &str = "events.db";
 const DEFAULT_POLL: Duration = Duration::from_secs(1);
-
-/// Rows in one answer.
-const PAGE: usize = 256;
-
-/// The longest that a question to the database takes.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// How long a gap is watched at least. Between the moment in which an id is given out and the one in which the server shows that
-/// a transaction has it there is next to nothing.
-const GAP_HOLD: Duration = Duration::from_secs(2);
-
-/// How often a gap is looked at, when nothing else is to be read.
-const GAP_POLL: Duration = Duration::from_millis(200);
 
 /// Builds the source from its section, which may be that of a broker; a relative `db` starts at `directory`.
 pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
@@ -112,8 +96,7 @@ impl Source for SqlSource {
             }
             None => None,
         };
-        let position = position.unwrap_or(0);
-        Ok(Box::new(Following { place, source: self.clone(), rows, position, final_to: i64::MIN, gap: None, is_asking: false }))
+        Ok(Box::new(Following::new(place, rows, self.group.clone(), position.unwrap_or(0), self.poll)))
     }
 
     async fn is_ready(&self) -> Result<(), String> {
@@ -150,149 +133,5 @@ impl SqlSource {
                 Box::new(postgres::PostgresRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
             }
         })
-    }
-}
-
-/// Waits for the database, for so long at the most.
-async fn within<T>(place: &str, question: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let late = |_| Err(format!("{place} did not answer within {} s", QUESTION_TIMEOUT.as_secs()));
-    timeout(QUESTION_TIMEOUT, question).await.unwrap_or_else(late)
-}
-
-/// What following a table needs of a database.
-#[async_trait]
-pub(super) trait Rows: Send {
-    /// The names of the columns in lower case; none when there is no table.
-    async fn columns(&mut self) -> Result<Vec<String>, String>;
-
-    /// The last id that was settled under a name. Creates the table for it.
-    async fn position(&mut self, group: &str) -> Result<Option<i64>, String>;
-
-    /// Stores the last id that was settled.
-    async fn settle(&mut self, group: &str, position: i64) -> Result<(), String>;
-
-    /// The rows behind an id, in order.
-    async fn after(&mut self, id: i64, most: usize) -> Result<Vec<Row>, String>;
-
-    /// The largest id that can be seen, and the moment in which that is so.
-    async fn newest(&mut self) -> Result<Newest, String>;
-
-    /// Whether every transaction that was under way at `newest` has ended, as far as it may have given itself an id in between.
-    async fn is_settled(&mut self, newest: Newest, behind: i64) -> Result<bool, String>;
-}
-
-/// A row of the table.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) data: String,
-}
-
-/// The end of the table at some moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Newest {
-    pub(super) id: i64,
-    /// The first transaction number that was not given out at that moment, where there are any.
-    pub(super) transaction: i64,
-}
-
-/// A gap in the ids that stops us.
-struct Gap {
-    newest: Newest,
-    since: Instant,
-}
-
-/// Follows a table.
-///
-/// Ids that follow each other without a gap can be read as soon as they are seen. At a gap, the end of the table is noted, and the
-/// transactions that are under way; when all those have ended, nobody can fill a gap before that end any more.
-struct Following {
-    source: SqlSource,
-    place: String,
-    rows: Box<dyn Rows>,
-    /// The last id that was given.
-    position: i64,
-    /// No row up to this id will appear any more.
-    final_to: i64,
-    gap: Option<Gap>,
-    /// Whether the database was asked and has not answered.
-    is_asking: bool,
-}
-
-/// What came of one look at the table.
-enum Look {
-    Found(Vec<Received>),
-    /// Nothing; look again after so long.
-    Nothing(Duration),
-}
-
-#[async_trait]
-impl Reader for Following {
-    async fn receive(&mut self) -> Result<Option<Vec<Received>>, String> {
-        loop {
-            // A connection whose answer was not heard to the end would give the rest of it to the next question.
-            if std::mem::replace(&mut self.is_asking, true) {
-                self.rows = self.source.connect().await?;
-            }
-            let look = self.look().await?;
-            self.is_asking = false;
-            match look {
-                Look::Found(received) => return Ok(Some(received)),
-                Look::Nothing(wait) => sleep(wait).await,
-            }
-        }
-    }
-
-    async fn settle(&mut self) -> Result<(), String> {
-        match &self.source.group {
-            Some(group) => within(&self.place, self.rows.settle(group, self.position)).await,
-            None => Ok(()),
-        }
-    }
-}
-
-impl Following {
-    async fn look(&mut self) -> Result<Look, String> {
-        let rows = within(&self.place, self.rows.after(self.position, PAGE)).await?;
-        let ready = self.ready(&rows);
-        if let Some(last) = ready.checked_sub(1).and_then(|last| rows.get(last)) {
-            self.position = last.id;
-            self.gap = None;
-            return Ok(Look::Found(rows.into_iter().take(ready).map(Self::received).collect()));
-        }
-        Ok(Look::Nothing(if rows.is_empty() { self.source.poll } else { self.watch_gap().await? }))
-    }
-
-    /// How many rows at the head can be given.
-    fn ready(&self, rows: &[Row]) -> usize {
-        let mut before = self.position;
-        let is_ready = |row: &&Row| {
-            let follows = row.id <= self.final_to || before.checked_add(1) == Some(row.id);
-            before = row.id;
-            follows
-        };
-        rows.iter().take_while(is_ready).count()
-    }
-
-    /// Looks whether the gap can still be filled, and tells how long to wait before the next look.
-    async fn watch_gap(&mut self) -> Result<Duration, String> {
-        let Some(Gap { newest, since }) = self.gap else {
-            let newest = within(&self.place, self.rows.newest()).await?;
-            self.gap = Some(Gap { newest, since: Instant::now() });
-            return Ok(GAP_POLL.min(self.source.poll));
-        };
-        let is_settled = since.elapsed() >= GAP_HOLD && within(&self.place, self.rows.is_settled(newest, self.position)).await?;
-        if !is_settled {
-            return Ok(GAP_POLL.min(self.source.poll));
-        }
-        self.final_to = newest.id;
-        self.gap = None;
-        Ok(Duration::ZERO)
-    }
-
-    fn received(row: Row) -> Received {
-        // A table that was emptied gives its ids again, for other rows.
-        let id = format!("{}-{:08x}", row.id, crc32fast::hash(row.data.as_bytes()));
-        Received { id: Some(id.into()), origin: format!("row {}", row.id), body: row.data.into() }
     }
 }

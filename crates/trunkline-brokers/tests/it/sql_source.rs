@@ -230,6 +230,61 @@ async fn tables_of_another_name_are_read_and_those_without_events_refused() {
 }
 
 #[tokio::test]
+async fn tables_that_one_group_reads_have_positions_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let sql = |id: &str| {
+        format!(
+            "CREATE TABLE one ({id} PRIMARY KEY, data TEXT); CREATE TABLE two ({id} PRIMARY KEY, data TEXT);
+             INSERT INTO one (data) VALUES ('1'), ('2'), ('3'); INSERT INTO two (data) VALUES ('a'), ('b')"
+        )
+    };
+    Connection::open(&path).unwrap().execute_batch(&sql("id INTEGER")).unwrap();
+    let read = async |source: &dyn Fn(&str) -> Arc<dyn Source>| {
+        for (table, expected) in [("one", &["1", "2", "3"][..]), ("two", &["a", "b"])] {
+            let mut reader = source(table).open().await.unwrap();
+            assert_eq!(texts(&receive(&mut *reader, expected.len()).await), expected);
+            reader.settle().await.unwrap();
+        }
+    };
+    read(&|table| file(&path, &format!("table: {table}"))).await;
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        database.execute(&sql(kind.pick("id SERIAL", "id INTEGER AUTO_INCREMENT"))).await;
+        read(&|table| of(&database, &format!("table: {table}"))).await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_left_and_the_one_in_its_place_read_from_its_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.db");
+    let (key, journal) = (key(), journal(8));
+    let publish = async |events| {
+        let location = trunkline_brokers::sql::Location::File(path.clone());
+        let broker = trunkline_brokers::SqlBroker::sqlite(location);
+        deliver(&broker, &replay(events, &key)).await;
+        broker.close().await;
+    };
+    publish(&journal[..3]).await;
+    let source = file(&path, "");
+    let mut reader = source.open().await.unwrap();
+    receive(&mut *reader, 3).await;
+    reader.settle().await.unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::rename(&path, path.with_file_name(format!("old-{}", path.file_name().unwrap().display()))).unwrap();
+    }
+    let expected = format!("the database `{}` was moved away or replaced", path.display());
+    assert_eq!(reader.receive().await, Err(expected.clone()));
+    publish(&journal[3..]).await;
+    assert_eq!(reader.settle().await, Err(expected));
+    let mut reader = source.open().await.unwrap();
+    assert_eq!(texts(&receive(&mut *reader, 5).await), bodies(&journal[3..]));
+}
+
+#[tokio::test]
 async fn sessions_do_not_depend_on_the_defaults_of_the_server() {
     let server = Private::start(Kind::MariaDb, "server").await;
     let database = Database { kind: Kind::MariaDb, port: server.port(), name: "trunkline".to_owned() };

@@ -1,5 +1,7 @@
 //! A table that is followed in SQLite. Its writers take turns, so rows appear in the order of their ids.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -7,7 +9,8 @@ use super::Location;
 use super::database::open_for_writing;
 use super::open_read_only;
 use crate::blocking::Blocking;
-use crate::sql::source::{Newest, Row, Rows};
+use crate::paths::Identity;
+use crate::sql::following::{Row, Rows};
 
 /// Reads a table, and stores positions beside it.
 pub(in crate::sql) struct SqliteRows {
@@ -17,13 +20,15 @@ pub(in crate::sql) struct SqliteRows {
 
 struct State {
     location: Location,
+    /// Which file it was that was read at first.
+    identity: Option<Identity>,
     reader: Option<Connection>,
     writer: Option<Connection>,
 }
 
 impl SqliteRows {
     pub(in crate::sql) fn new(location: Location, table: String) -> Self {
-        Self { table, state: Blocking::new(State { location, reader: None, writer: None }) }
+        Self { table, state: Blocking::new(State { location, identity: None, reader: None, writer: None }) }
     }
 
     async fn call<T: Send + 'static>(
@@ -36,6 +41,7 @@ impl SqliteRows {
 
 impl State {
     fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
+        self.stay()?;
         let reader = match self.reader.take() {
             Some(reader) => reader,
             None => open_read_only(&self.location)?,
@@ -46,6 +52,7 @@ impl State {
     }
 
     fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
+        self.stay()?;
         let explain = |error| self.location.explain(&error);
         let writer = match self.writer.take() {
             Some(writer) => writer,
@@ -55,10 +62,25 @@ impl State {
         self.writer = Some(writer);
         Ok(value)
     }
+
+    /// Demands that it is still the same file. In another one other rows have the same ids, so the next reader begins anew there.
+    fn stay(&mut self) -> Result<(), String> {
+        let found = self.location.identity();
+        if self.identity.is_some() && self.identity != found {
+            return Err(format!("the database `{}` was moved away or replaced", self.location));
+        }
+        self.identity = found;
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Rows for SqliteRows {
+    async fn forget_question(&mut self) -> Result<(), String> {
+        // Each has its answer to itself.
+        Ok(())
+    }
+
     async fn columns(&mut self) -> Result<Vec<String>, String> {
         let table = self.table.clone();
         self.call(move |state| {
@@ -71,26 +93,27 @@ impl Rows for SqliteRows {
     }
 
     async fn position(&mut self, group: &str) -> Result<Option<i64>, String> {
-        let group = group.to_owned();
+        let (group, table) = (group.to_owned(), self.table.clone());
         self.call(move |state| {
             state.write(|connection| {
                 connection.execute_batch(
-                    "CREATE TABLE IF NOT EXISTS trunkline_positions (consumer TEXT NOT NULL PRIMARY KEY, last_id INTEGER NOT NULL)",
+                    "CREATE TABLE IF NOT EXISTS trunkline_positions (consumer TEXT NOT NULL, source_table TEXT NOT NULL,
+                         last_id INTEGER NOT NULL, PRIMARY KEY (consumer, source_table))",
                 )?;
-                let sql = "SELECT last_id FROM trunkline_positions WHERE consumer = ?1";
-                connection.query_row(sql, [group], |row| row.get(0)).optional()
+                let sql = "SELECT last_id FROM trunkline_positions WHERE consumer = ?1 AND source_table = ?2";
+                connection.query_row(sql, (group, table), |row| row.get(0)).optional()
             })
         })
         .await
     }
 
     async fn settle(&mut self, group: &str, position: i64) -> Result<(), String> {
-        let group = group.to_owned();
+        let (group, table) = (group.to_owned(), self.table.clone());
         self.call(move |state| {
             state.write(|connection| {
-                let sql = "INSERT INTO trunkline_positions (consumer, last_id) VALUES (?1, ?2)
-                           ON CONFLICT (consumer) DO UPDATE SET last_id = excluded.last_id";
-                connection.execute(sql, (group, position)).map(drop)
+                let sql = "INSERT INTO trunkline_positions (consumer, source_table, last_id) VALUES (?1, ?2, ?3)
+                           ON CONFLICT (consumer, source_table) DO UPDATE SET last_id = excluded.last_id";
+                connection.execute(sql, (group, table, position)).map(drop)
             })
         })
         .await
@@ -107,11 +130,15 @@ impl Rows for SqliteRows {
         .await
     }
 
-    async fn newest(&mut self) -> Result<Newest, String> {
-        Ok(Newest { id: i64::MAX, transaction: 0 })
+    async fn newest(&mut self) -> Result<i64, String> {
+        Ok(i64::MAX)
     }
 
-    async fn is_settled(&mut self, _newest: Newest, _behind: i64) -> Result<bool, String> {
+    async fn next_transaction(&mut self) -> Result<i64, String> {
+        Ok(0)
+    }
+
+    async fn is_settled(&mut self, _next: i64, _ids: RangeInclusive<i64>) -> Result<bool, String> {
         Ok(true)
     }
 }
