@@ -7,7 +7,7 @@ use trunkline_core::{Broker as _, Outcome};
 use trunkline_testkit::services::{port, tls};
 
 use crate::common::{batch, deliver, journal, key, reason, runtime};
-use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build};
+use crate::servers::{Database, KINDS, Kind, PASSWORD, Private, USER, bodies, broker, build, until};
 
 /// Demands that a broker of `yaml` says `expected` wherever it is asked, behind the place; and no secret.
 async fn assert_says(yaml: &str, expected: &str) {
@@ -103,29 +103,55 @@ async fn the_certificate_of_the_server_is_verified_against_the_ca_that_is_named(
     }
 }
 
+/// The section for the user `tlsonly`, without its certificate and with it.
+fn of_tlsonly(database: &Database) -> (String, String) {
+    let yaml = database.yaml().replace("username: trunkline", "username: tlsonly");
+    let (ca, client, key) = (tls("ca.pem"), tls("client.pem"), tls("client.key"));
+    let names = database.kind.pick(["sslrootcert", "sslcert", "sslkey"], ["ssl_ca", "ssl_cert", "ssl_key"]);
+    let mode = database.kind.pick("sslmode: verify-full", "ssl_mode: VERIFY_IDENTITY");
+    let query = format!(
+        "query: {{{mode}, {}: {}, {}: {}, {}: {}}}",
+        names[0],
+        ca.display(),
+        names[1],
+        client.display(),
+        names[2],
+        key.display()
+    );
+    let with_certificate = format!("{yaml}\n{query}");
+    (yaml, with_certificate)
+}
+
 #[tokio::test]
 async fn a_user_that_needs_a_certificate_comes_in_with_one() {
     for kind in KINDS {
         let database = Database { kind, port: port(kind.service()), name: "trunkline".to_owned() };
-        let yaml = database.yaml().replace("username: trunkline", "username: tlsonly");
-        let (ca, client, key) = (tls("ca.pem"), tls("client.pem"), tls("client.key"));
-        let names = kind.pick(["sslrootcert", "sslcert", "sslkey"], ["ssl_ca", "ssl_cert", "ssl_key"]);
-        let mode = kind.pick("sslmode: verify-full", "ssl_mode: VERIFY_IDENTITY");
-        let query = format!(
-            "query: {{{mode}, {}: {}, {}: {}, {}: {}}}",
-            names[0],
-            ca.display(),
-            names[1],
-            client.display(),
-            names[2],
-            key.display()
-        );
-        let answer = broker(&format!("{yaml}\n{query}")).is_ready().await;
+        let (yaml, with_certificate) = of_tlsonly(&database);
+        let answer = broker(&with_certificate).is_ready().await;
         // In PostgreSQL it comes in, and may create nothing.
         let is_in = answer.as_ref().err().is_none_or(|said| said.contains("denies the user tlsonly to create tables"));
         assert!(is_in, "{answer:?}");
         assert_says(&yaml, "refuses the user `tlsonly`").await;
     }
+}
+
+#[tokio::test]
+async fn the_sequence_of_an_identity_column_needs_no_right() {
+    let database = Database::create(Kind::Postgres).await;
+    database.execute("CREATE TABLE events (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sender_id TEXT, data TEXT)").await;
+    database.broker().position(&key()).await.unwrap();
+    database
+        .execute("GRANT SELECT, INSERT ON events TO tlsonly; GRANT SELECT, INSERT, UPDATE ON trunkline_cursors TO tlsonly")
+        .await;
+    let broker_of_tlsonly = broker(&of_tlsonly(&database).1);
+    assert_eq!(broker_of_tlsonly.is_ready().await, Ok(()));
+    let journal = journal(2);
+    deliver(&*broker_of_tlsonly, &batch(&journal, &key())).await;
+    assert_eq!(database.texts().await, bodies(&journal));
+    drop(broker_of_tlsonly);
+    let sessions = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND usename = 'tlsonly'";
+    until("the end of its sessions", async || database.strings(sessions).await == ["0"]).await;
+    database.drop().await;
 }
 
 /// Says to [`says_whether_it_is_ready`] of what, and so that it is the child.

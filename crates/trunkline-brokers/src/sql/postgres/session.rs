@@ -180,7 +180,11 @@ impl PostgresSession {
                 ELSE '' END
              UNION ALL
              SELECT 'denies the user ' || current_user || ' the use of the sequence ' || sequence || '; grant it'
-             FROM (SELECT pg_get_serial_sequence('events', 'id') AS sequence WHERE to_regclass('events') IS NOT NULL) AS serial
+             FROM (
+                 -- The sequence of an identity column is nobody's business.
+                 SELECT pg_get_serial_sequence(attrelid::regclass::text, attname) AS sequence FROM pg_attribute
+                 WHERE attrelid = to_regclass('events') AND attname = 'id' AND attidentity = ''
+             ) AS serial
              WHERE sequence IS NOT NULL AND NOT has_sequence_privilege(sequence, 'USAGE, UPDATE')",
         )
         .fetch_all(&mut self.connection)
