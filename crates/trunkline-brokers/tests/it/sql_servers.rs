@@ -481,6 +481,27 @@ async fn a_table_in_which_cursors_could_not_be_stored_is_refused() {
     }
 }
 
+/// The statements of the manual for a dialect.
+fn statements(heading: &str) -> String {
+    let manual = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/brokers/sql.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let from = manual.split(&format!("{heading}:\n\n```sql\n")).nth(1).expect("the heading is in the manual");
+    from.split("```").next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn tables_made_by_hand_as_the_manual_says_are_used() {
+    for kind in KINDS {
+        let database = Database::create(kind).await;
+        database.execute(&statements(kind.pick("PostgreSQL", "MySQL and MariaDB"))).await;
+        let (broker, key, journal) = (database.broker(), key(), journal(2));
+        assert_eq!(broker.is_ready().await, Ok(()));
+        deliver(&*broker, &batch(&journal, &key)).await;
+        assert_eq!(database.texts().await, bodies(&journal));
+        database.drop().await;
+    }
+}
+
 #[tokio::test]
 async fn asking_whether_it_is_ready_creates_nothing() {
     for kind in KINDS {
