@@ -37,14 +37,13 @@ impl Check {
         if self.json {
             let problems = json!(diagnostics.sorted());
             let found = if self.connect { json!({"problems": problems, "connections": connections}) } else { problems };
-            output::print_line(serde_json::to_string_pretty(&found)?)?;
+            output::report(serde_json::to_string_pretty(&found)?)?;
         } else {
             output::diagnostics(&diagnostics);
-            if let Some(plan) = &plan {
-                output::print_lines(summary(plan))?;
-            }
-            output::print_lines(connections.iter().map(Connection::line))?;
-            output::print_line(output::counted(&diagnostics))?;
+            let mut lines = plan.as_ref().map(summary).unwrap_or_default();
+            lines.extend(connections.iter().map(Connection::line));
+            lines.push(output::counted(&diagnostics));
+            output::report(lines.join("\n"))?;
         }
         Ok(if plan.is_some() && connections.iter().all(Connection::is_ok) { Outcome::Done } else { Outcome::Unsound })
     }

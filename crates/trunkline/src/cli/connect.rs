@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::gist::shortened;
 use crate::config::Plan;
 
 /// The longest that one of them may take.
@@ -33,7 +34,7 @@ impl Connection {
     /// `broker kitchen (file)  ok`
     pub(super) fn line(&self) -> String {
         let Self { role, name, kind, reason, .. } = self;
-        format!("{role:<9}  {name} ({kind}): {}", reason.as_deref().unwrap_or("ok"))
+        format!("{role:<9}  {name} ({kind}): {}", shortened(reason.as_deref().unwrap_or("ok"), usize::MAX))
     }
 }
 

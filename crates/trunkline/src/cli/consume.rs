@@ -64,8 +64,9 @@ impl Consume {
                 result = following.follow(&*source) => result,
                 () = either(&mut terminate, &mut interrupt) => Ok(()),
             };
+            result?;
             output::note(count(following.printed, "message"));
-            result.map(|()| Outcome::Done)
+            Ok(Outcome::Done)
         });
         // A source that hangs in a system call must not keep the process.
         runtime.shutdown_timeout(Duration::from_secs(1));

@@ -204,7 +204,7 @@ fn change(plan: JournalPlan, letters: &[DeadLetter], change: Change, json: bool)
         }
     })?;
     if !json {
-        output::print_line(match (letters.len() as u64, change, runs) {
+        output::report(match (letters.len() as u64, change, runs) {
             (0, ..) => "There are no dead letters to replay.".to_owned(),
             (number, Change::Replay, true) => format!("{} will be delivered again now.", count(number, "dead letter")),
             (number, Change::Replay, false) => {
@@ -234,5 +234,5 @@ fn report(letter: &DeadLetter, change: Change, json: bool) -> Result<(), Failure
         Change::Replay => "replay",
         Change::Drop => "dropped",
     };
-    if json { output::print_line(json!({"id": letter.id, "state": state}).to_string()) } else { Ok(()) }
+    if json { output::report(json!({"id": letter.id, "state": state}).to_string()) } else { Ok(()) }
 }

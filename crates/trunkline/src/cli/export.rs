@@ -217,11 +217,11 @@ impl ExportCommand {
                 "rejected_events": report.rejected, "unreadable": report.unreadable, "finished": result.is_ok(),
                 "problem": problem, "resume": problem.as_ref().map(|_| command),
             });
-            output::print_line(line.to_string())?;
+            output::report(line.to_string())?;
         } else {
             let more = if *total == report.events { String::new() } else { format!("; {total} in all runs of it") };
             let (events, conversations) = (count(report.events, "event"), count(conversations, "conversation"));
-            output::print_line(format!("exported {events} of {conversations} to {broker} (export id {id}{more})"))?;
+            output::report(format!("exported {events} of {conversations} to {broker} (export id {id}{more})"))?;
         }
         for (number, what) in [(state.rejected, "refused by the broker"), (report.unreadable, "not readable and left out")] {
             if number > 0 {

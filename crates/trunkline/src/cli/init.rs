@@ -48,7 +48,7 @@ impl Init {
                 Err(error) => return Err(Failure::new(format!("{}: {error}", path.display()))),
             }
         }
-        output::print_line(hints(directory))?;
+        output::report(hints(directory))?;
         Ok(Outcome::Done)
     }
 }

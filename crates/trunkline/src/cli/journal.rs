@@ -138,12 +138,12 @@ fn verify(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
     if json {
         let mut line = serde_json::to_value(&found)?;
         line["sound"] = found.is_sound().into();
-        output::print_line(line.to_string())?;
+        output::report(line.to_string())?;
     } else {
-        output::print_lines(findings(&found))?;
         let verdict = if found.is_sound() { "sound" } else { "not sound" };
         let (records, bytes) = (count(found.records, "record"), HumanBytes(found.bytes));
-        output::print_line(format!("{records}, {bytes} of events: {verdict}"))?;
+        let lines = findings(&found).into_iter().chain([format!("{records}, {bytes} of events: {verdict}")]);
+        output::report(lines.collect::<Vec<_>>().join("\n"))?;
     }
     Ok(if found.is_sound() { Outcome::Done } else { Outcome::Unsound })
 }

@@ -134,8 +134,9 @@ pub fn main_with(brokers: &Brokers) -> ExitCode {
         Command::Export(command) => command.run(brokers),
         Command::Journal(command) => command.run(brokers),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());
-            Ok(Outcome::Done)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut script);
+            output::print_exactly(String::from_utf8_lossy(&script)).map(|()| Outcome::Done)
         }
     };
     output::exit_code(result)

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use trunkline_config::{Diagnostics, Severity, Style};
 
+use super::gist::shortened;
+
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -17,30 +19,38 @@ pub(super) enum Outcome {
     Forced,
 }
 
-/// Why a command failed.
+/// Why a command ended before it was done.
 #[derive(Debug)]
-pub(super) struct Failure(String);
+pub(super) enum Failure {
+    /// For this reason.
+    Reason(String),
+    /// Nobody reads standard output any more. That is how `head` ends what stands before it, and no failure.
+    ReaderGone,
+}
 
 impl Failure {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self::Reason(reason.into())
     }
 
     /// The problems have been printed already.
     pub(super) fn reported(diagnostics: &Diagnostics) -> Self {
-        Self(counted(diagnostics))
+        Self::Reason(counted(diagnostics))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Reason(reason) => f.write_str(reason),
+            Self::ReaderGone => f.write_str("nobody reads standard output any more"),
+        }
     }
 }
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self::Reason(error.to_string())
     }
 }
 
@@ -59,7 +69,7 @@ pub(super) fn diagnostics(diagnostics: &Diagnostics) {
     let _ = write!(io::stderr(), "{}", diagnostics.render(style));
 }
 
-/// Prints to standard output. A reader that has gone away ends the program quietly, as `head` expects.
+/// Prints to standard output. When its reader has gone the command is to end, with what it returns.
 /// Colours are left out where they are not wanted.
 pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
     print_to(anstream::stdout().lock(), text.as_ref())
@@ -71,11 +81,10 @@ pub(super) fn print_exactly(text: impl AsRef<str>) -> Result<(), Failure> {
 }
 
 fn print_to(mut out: impl io::Write, text: &str) -> Result<(), Failure> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        #[expect(clippy::exit, reason = "the reader has gone, and nothing is left to be said or done")]
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
-    }
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::ReaderGone,
+        _ => error.into(),
+    })
 }
 
 /// Prints a line to standard output.
@@ -88,19 +97,29 @@ pub(super) fn print_lines(lines: impl IntoIterator<Item = String>) -> Result<(),
     print(lines.into_iter().map(|line| line + "\n").collect::<String>())
 }
 
-/// Prints a line to standard error, for what is beside the result.
+/// Prints a line about what was found or done. The command goes on to its verdict, whether anybody reads the line or not.
+pub(super) fn report(line: impl AsRef<str>) -> Result<(), Failure> {
+    match print_line(line) {
+        Err(Failure::ReaderGone) => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a line to standard error, for what is beside the result. Parts of it may come from anybody, so nothing in it reaches the
+/// terminal that it would act upon.
 pub(super) fn note(line: impl AsRef<str>) {
     // Nobody is told when nobody can be.
-    let _ = writeln!(anstream::stderr().lock(), "trunkline: {}", line.as_ref());
+    let _ = writeln!(io::stderr().lock(), "trunkline: {}", shortened(line.as_ref(), usize::MAX));
 }
 
 pub(super) fn exit_code(result: Result<Outcome, Failure>) -> ExitCode {
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Ok(Outcome::Unsound) => ExitCode::FAILURE,
         Ok(Outcome::Forced) => ExitCode::from(3),
-        Err(Failure(reason)) => {
-            let _ = writeln!(io::stderr(), "trunkline: {reason}");
+        Err(Failure::Reason(reason)) => {
+            let lines: Vec<_> = reason.lines().map(|line| shortened(line, usize::MAX)).collect();
+            let _ = writeln!(io::stderr(), "trunkline: {}", lines.join("\n"));
             ExitCode::FAILURE
         }
     }

@@ -99,7 +99,7 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     }
     let message = r#"{"sender": "ann", "message": "hello"}"#;
     lines.push(format!("  try        curl {url}/webhooks/{channel}/webhook -d '{message}'"));
-    output::print_line(lines.join("\n"))?;
+    output::report(lines.join("\n"))?;
 
     loop {
         tokio::select! {

@@ -260,6 +260,11 @@ fn what_the_broker_refuses_is_listed_and_the_rest_arrives() {
     assert!(rejected["reason"].as_str().unwrap().contains("no slots here") && rejected["conversation"] == "ann", "{rejected}");
     assert!(ran.err.contains("of conversation `ann` was refused: "), "{ran:?}");
     assert_eq!(sql_events(&database), [CONVERSATION[0], CONVERSATION[1], CONVERSATION[3]]);
+    // That nobody reads the result makes it no success.
+    let mut child = spawn(directory.path(), &[]);
+    drop(child.stdout.take());
+    assert_eq!(ended(child).code, Some(1));
+    assert_eq!(rows(&database), 6);
 }
 
 /// Rasa's tracker store with these rows: conversation, time, event.

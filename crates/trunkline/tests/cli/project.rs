@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use trunkline::{Overrides, Project};
@@ -83,6 +84,17 @@ event_broker:
     let problems: Value = serde_json::from_str(&run(directory.path(), &["check", "--json"]).out).unwrap();
     assert_eq!(problems.as_array().unwrap().len(), 5);
     assert!(problems.as_array().unwrap().iter().all(|problem| problem["line"].is_number() && problem["column"].is_number()));
+}
+
+#[test]
+fn a_verdict_does_not_need_a_reader() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: file, paht: x}\n").unwrap();
+    for arguments in [&["check"][..], &["check", "--json"]] {
+        let mut child = command(directory.path(), arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
+    }
 }
 
 #[test]
