@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Which file it is, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,19 @@ impl Identity {
     }
 }
 
+/// The path from the root without `.` and `..`, so that two ways to write it become one. Links are not followed, and nothing is
+/// looked at.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let mut absolute = PathBuf::new();
+    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::ParentDir => drop(absolute.pop()),
+            component => absolute.push(component),
+        }
+    }
+    absolute
+}
+
 /// Why something with `path` failed, for a person. The system's own words do not say that the directory is missing.
 pub(crate) fn describe(action: &str, path: &Path, error: &io::Error) -> String {
     match missing_directory(path) {
@@ -36,4 +49,17 @@ pub(crate) fn describe(action: &str, path: &Path, error: &io::Error) -> String {
 pub(crate) fn missing_directory(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty())?;
     (!directory.exists()).then(|| format!("the directory `{}` does not exist", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_ways_to_write_a_path_become_one() {
+        for path in ["/a/b.log", "/a/./b.log", "/a/c/../b.log", "/../a//b.log"] {
+            assert_eq!(absolute(Path::new(path)), Path::new("/a/b.log"), "{path}");
+        }
+        assert_eq!(absolute(Path::new("./b.log")), std::env::current_dir().unwrap().join("b.log"));
+    }
 }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 /// It is built from the same kind of section as a [`Broker`](crate::Broker), without touching anything outside the process.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Where it reads, for a person: `queue rasa_core_events at localhost:5672`. Contains no secret.
+    /// Where it reads, for a person: `queue rasa_core_events at localhost:5672`. A file is called by its path from the root, as in
+    /// `file /srv/events.log`. Contains no secret.
     fn place(&self) -> String;
 
     /// Connects and begins to read. The error says what to do.

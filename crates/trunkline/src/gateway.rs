@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,13 +19,10 @@ use trunkline_delivery::{
 };
 use trunkline_journal::{Journal, OpenError, Unavailable};
 
-use crate::config::{BrokerPlan, Plan};
+use crate::config::{ASSISTANT, BrokerPlan, Plan, SourcePlan};
 use crate::conversation::{Answering, Conversations, Turns};
 use crate::server::{self, Context, Listener, RequestLatency};
 use crate::sources::{self, Running};
-
-/// The name of the subscription that answers messages.
-const ASSISTANT: &str = "assistant";
 
 /// A running gateway.
 #[derive(Debug)]
@@ -53,6 +51,14 @@ pub enum StartError {
     /// A subscription could not be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// A source and a broker make a circle.
+    #[error("source `{source_name}` reads the file that broker `{broker}` writes; every event would be appended again, for ever")]
+    Circle {
+        /// The name of the source.
+        source_name: String,
+        /// The name of the broker.
+        broker: String,
+    },
     /// The port.
     #[error("cannot listen on {interface}:{port}: {source}{}", if source.kind() == io::ErrorKind::AddrInUse { "; another program has the port, choose one with --port" } else { "" })]
     Listen {
@@ -85,7 +91,8 @@ pub enum Stopped {
 impl Gateway {
     /// Opens the journal, starts the subscriptions, and listens.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        let Plan { server, journal, assistant, brokers, channels, api, session_expiration, sources, .. } = plan;
+        let Plan { server, journal, assistant, brokers, left_out, channels, api, session_expiration, sources, .. } = plan;
+        refuse_circles(&brokers, &sources)?;
         let listen_error = |source| StartError::Listen { interface: server.interface.clone(), port: server.port, source };
         let listener = Listener::bind(&server).await.map_err(listen_error)?;
         let address = listener.address().map_err(listen_error)?;
@@ -102,8 +109,8 @@ impl Gateway {
         let (shutdown, turns) = (Shutdown::default(), Arc::new(Turns::default()));
         let recording = assistant.assistant.recording();
         let conversations = Conversations::new(journal.clone(), recording, Arc::clone(&turns), session_expiration);
-        let names = brokers.iter().map(|broker| broker.subscription.name.clone()).chain([ASSISTANT.to_owned()]).collect();
-        journal.keep_active(names).await?;
+        let names = brokers.iter().map(|broker| broker.subscription.name.clone()).chain([ASSISTANT.to_owned()]);
+        journal.keep_active(names.chain(left_out).collect()).await?;
         let mut receivers: Vec<(Subscription, Arc<dyn Receiver>)> = Vec::with_capacity(brokers.len() + 1);
         let answering = Answering::new(journal.clone(), &assistant, Arc::clone(&turns));
         receivers.push((answering_subscription(&assistant), Arc::new(answering)));
@@ -191,6 +198,24 @@ impl Gateway {
         Control::remove(&directory);
         stopped
     }
+}
+
+/// The plan has compared the places; two names of one file look different, and only the file itself tells.
+fn refuse_circles(brokers: &[BrokerPlan], sources: &[SourcePlan]) -> Result<(), StartError> {
+    for SourcePlan { name, source, .. } in sources {
+        let Some(read) = file_at(&source.place()) else { continue };
+        let written = |plan: &BrokerPlan| file_at(&plan.broker.writes_without_ids_to()?);
+        if let Some(plan) = brokers.iter().find(|plan| written(plan) == Some(read)) {
+            return Err(StartError::Circle { source_name: name.clone(), broker: plan.subscription.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Device and inode of a place that is a file; `None` when it is none, or not there yet.
+fn file_at(place: &str) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(place.strip_prefix("file ")?).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// Every conversation in a lane of its own, so that a slow answer holds up nobody else.

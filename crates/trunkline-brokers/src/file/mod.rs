@@ -40,7 +40,7 @@ pub use source::{FileSource, Start};
 
 /// Where events are, for a person.
 fn place(path: &std::path::Path) -> String {
-    format!("file {}", path.display())
+    format!("file {}", crate::paths::absolute(path).display())
 }
 
 /// What can be chosen about a file.

@@ -81,7 +81,10 @@ impl fmt::Display for SqlSource {
 #[async_trait]
 impl Source for SqlSource {
     fn place(&self) -> String {
-        self.to_string()
+        match &self.place {
+            Place::Sqlite(location) => location.absolute().table(&self.table),
+            Place::Server(_) => self.to_string(),
+        }
     }
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {

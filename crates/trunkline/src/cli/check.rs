@@ -5,14 +5,15 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use trunkline_brokers::Brokers;
-use trunkline_config::Diagnostics;
+use trunkline_config::{Diagnostics, Severity};
 
 use super::ProjectArgs;
 use super::connect::{Connection, connect};
 use super::output::{self, Failure, Outcome};
-use crate::config::{Plan, Project};
+use crate::config::{Plan, Project, listed};
 
-/// Exits with 1 when there is an error, or with --connect when something cannot be reached; warnings alone are 0.
+/// Exits with 1 when there is an error, or with --connect when something cannot be reached; warnings alone are 0, unless they are
+/// taken for errors with --strict.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -21,6 +22,9 @@ pub(super) struct Check {
     /// them. Nothing is published; what a source gives meanwhile comes again. [default: connects nowhere]
     #[arg(long)]
     connect: bool,
+    /// Fail on warnings too.
+    #[arg(long)]
+    strict: bool,
     /// Print the problems as a JSON list; with --connect as an object with `problems` and `connections`.
     #[arg(long)]
     json: bool,
@@ -45,7 +49,8 @@ impl Check {
             lines.push(output::counted(&diagnostics));
             output::report(lines.join("\n"))?;
         }
-        Ok(if plan.is_some() && connections.iter().all(Connection::is_ok) { Outcome::Done } else { Outcome::Unsound })
+        let is_sound = plan.is_some() && connections.iter().all(Connection::is_ok);
+        Ok(if is_sound && !(self.strict && diagnostics.count(Severity::Warning) > 0) { Outcome::Done } else { Outcome::Unsound })
     }
 }
 
@@ -59,19 +64,16 @@ fn connections(plan: &Plan) -> Result<Vec<Connection>, Failure> {
 
 /// What the files say, in short.
 fn summary(plan: &Plan) -> Vec<String> {
-    let brokers: Vec<_> = plan.brokers.iter().map(|broker| format!("{} ({})", broker.subscription.name, broker.kind)).collect();
-    let sources: Vec<_> = plan.sources.iter().map(|source| format!("{} ({})", source.name, source.kind)).collect();
-    let channels: Vec<_> = plan.channels.iter().map(|channel| channel.name().to_owned()).collect();
-    let mut lines = vec![format!("brokers    {}", listed(&brokers))];
-    if !sources.is_empty() {
-        lines.push(format!("sources    {}", listed(&sources)));
+    let brokers = plan.brokers.iter().map(|broker| format!("{} ({})", broker.subscription.name, broker.kind));
+    let mut lines = vec![format!("brokers    {}", listed(brokers))];
+    if !plan.sources.is_empty() {
+        lines.push(format!(
+            "sources    {}",
+            listed(plan.sources.iter().map(|source| format!("{} ({})", source.name, source.kind)))
+        ));
     }
-    lines.push(format!("channels   {}", listed(&channels)));
+    lines.push(format!("channels   {}", listed(plan.channels.iter().map(|channel| channel.name()))));
     lines.push(format!("assistant  {}", plan.assistant.assistant.name()));
     lines.push(format!("journal    {}", plan.journal.directory.display()));
     lines
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -18,7 +18,7 @@ use super::JournalArgs;
 use super::format::{count, event_line, stranger_line};
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
-use crate::config::{Overrides, Project};
+use crate::config::{Overrides, Project, there_is_no};
 use address::Place;
 
 /// Follow a broker: print the events that it gives.
@@ -87,11 +87,9 @@ impl Consume {
         }
         let name = self.source.as_deref().unwrap_or_default();
         let sources = super::plan(&self.journal.project, overrides, brokers)?.sources;
-        let names: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
-        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let found = sources.into_iter().find(|source| source.name == name);
-        let missing = || Failure::new(format!("there is no source `{name}` in trunkline.yml; there are: {there}"));
-        found.map(|source| source.source).ok_or_else(missing)
+        let found = sources.iter().find(|source| source.name == name).map(|source| Arc::clone(&source.source));
+        let names = sources.iter().map(|source| &source.name);
+        found.ok_or_else(|| Failure::new(there_is_no(&format!("source `{name}` in trunkline.yml"), names)))
     }
 }
 

@@ -24,7 +24,7 @@ use super::format::count;
 use super::init::argument;
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
-use crate::config::{BrokerPlan, Overrides, Plan, Project};
+use crate::config::{BrokerPlan, Overrides, Plan, Project, listed, there_is_no};
 use history::{History, JournalHistory, StoreHistory};
 use run::{Export, Halt, Report};
 use state::{Origin, Seconds, Selection, State, States};
@@ -242,15 +242,15 @@ impl ExportCommand {
 
 /// The broker of this name, or the only one.
 fn broker<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p BrokerPlan, Failure> {
-    let names: Vec<_> = plan.brokers.iter().map(|broker| broker.subscription.name.as_str()).collect();
+    let names = plan.brokers.iter().map(|broker| &broker.subscription.name);
     match (name, plan.brokers.as_slice()) {
         (None, [broker]) => Ok(broker),
         (_, []) => Err(Failure::new("there is no broker to publish to: the endpoints file has no `event_broker`")),
-        (None, _) => Err(Failure::new(format!("there are several brokers; choose one with --broker: {}", names.join(", ")))),
+        (None, _) => Err(Failure::new(format!("there are several brokers; choose one with --broker: {}", listed(names)))),
         (Some(name), brokers) => brokers
             .iter()
             .find(|broker| broker.subscription.name == name)
-            .ok_or_else(|| Failure::new(format!("there is no broker `{name}`; there are: {}", names.join(", ")))),
+            .ok_or_else(|| Failure::new(there_is_no(&format!("broker `{name}`"), names))),
     }
 }
 

@@ -13,7 +13,7 @@ use trunkline_brokers::Brokers;
 use super::output::{self, Failure, Outcome};
 use super::{LogFormat, ProjectArgs};
 use crate::VERSION;
-use crate::config::{Overrides, Plan};
+use crate::config::{Overrides, Plan, listed};
 use crate::gateway::{Gateway, Stopped};
 
 /// The options are named as Rasa's, and win over `trunkline.yml`.
@@ -79,8 +79,9 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let channel = plan.channels.first().map_or("rest", |channel| channel.name());
-    let brokers: Vec<_> = plan.brokers.iter().map(|broker| broker.subscription.name.clone()).collect();
-    let sources: Vec<_> = plan.sources.iter().map(|source| source.name.clone()).collect();
+    let brokers = listed(plan.brokers.iter().map(|broker| &broker.subscription.name));
+    let sources = Some(&plan.sources).filter(|sources| !sources.is_empty());
+    let sources = sources.map(|sources| listed(sources.iter().map(|source| &source.name)));
     let (project, journal, api) = (plan.directory.clone(), plan.journal.directory.join("journal.db"), plan.api.enabled);
     let gateway = Gateway::start(plan).await?;
     let url = format!("http://{}", reachable(gateway.address()));
@@ -89,11 +90,9 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
         format!("  listening  {url}"),
         format!("  project    {}", project.display()),
         format!("  journal    {}", journal.display()),
-        format!("  brokers    {}", if brokers.is_empty() { "none".to_owned() } else { brokers.join(", ") }),
+        format!("  brokers    {brokers}"),
     ];
-    if !sources.is_empty() {
-        lines.push(format!("  sources    {}", sources.join(", ")));
-    }
+    lines.extend(sources.map(|sources| format!("  sources    {sources}")));
     if api {
         lines.push(format!("  api        {url}/conversations/ann/tracker"));
     }

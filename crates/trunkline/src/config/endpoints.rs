@@ -1,23 +1,34 @@
 //! `endpoints.yml`: the event brokers, one or a list.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 use trunkline_brokers::{BrokerSpec, Brokers, DEFAULT_KIND, ReadBy, SqlTrackerStore, UnknownKind};
 use trunkline_config::{Section, TimeUnit, UnknownKeys, Value};
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, OnExhausted, Retry, Start, Subscription};
 
+use super::name::{ASSISTANT, name, there_is_no};
 use super::{BrokerPlan, SourcePlan, sources};
 
 /// Sections of Rasa's file that say nothing to us.
 const RASAS_OWN: [&str; 7] = ["tracker_store", "action_endpoint", "nlg", "lock_store", "models", "model", "nlu"];
 
-pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -> Vec<BrokerPlan> {
+/// What `event_broker` says.
+#[derive(Debug, Default)]
+pub(super) struct EventBrokers {
+    pub(super) plans: Vec<BrokerPlan>,
+    /// The names of those whose type nobody knows.
+    pub(super) left_out: Vec<String>,
+}
+
+pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -> EventBrokers {
     for name in RASAS_OWN {
         root.node(name);
     }
-    let mut plans: Vec<BrokerPlan> = Vec::new();
+    let EventBrokers { mut plans, mut left_out } = EventBrokers::default();
     root.sections("event_broker", |section| {
-        let Some(plan) = broker(section, directory, brokers) else { return };
+        let Some(plan) = broker(section, directory, brokers, &mut left_out) else { return };
         if plans.iter().any(|other| other.subscription.name == plan.subscription.name) {
             let hint =
                 "give each its own `name` (that of a class stands under `trunkline`); the cursor of a broker is stored under it";
@@ -25,23 +36,18 @@ pub(super) fn brokers(root: &Section<'_>, directory: &Path, brokers: &Brokers) -
         }
         plans.push(plan);
     });
-    plans
+    EventBrokers { plans, left_out }
 }
 
-/// The source that reads what the broker `name` publishes; the error has the names there are.
-pub(super) fn source_of_broker(
-    root: &Section<'_>,
-    directory: &Path,
-    brokers: &Brokers,
-    name: &str,
-) -> Result<Option<SourcePlan>, Vec<String>> {
+/// The source that reads what the broker `name` publishes.
+pub(super) fn source_of_broker(root: &Section<'_>, directory: &Path, brokers: &Brokers, name: &str) -> Option<SourcePlan> {
     // The rest of the file is nobody's concern here, nor is what only publishing needs.
     root.entries();
     let (mut names, mut found) = (Vec::new(), None);
     root.sections("event_broker", |section| {
         let (key, kind) = kind(section);
         let its_name = match brokers.find(&kind) {
-            Ok(spec) => shared(section, spec, |shared| name_of(shared, spec, &kind)),
+            Ok(spec) => shared(section, spec, |shared| shared.string("name")).unwrap_or_else(|| spec.default_name(&kind).to_owned()),
             Err(_) => section.string("name").unwrap_or_else(|| kind.clone()),
         };
         section.entries();
@@ -56,7 +62,10 @@ pub(super) fn source_of_broker(
         }
         names.push(its_name);
     });
-    found.ok_or(names)
+    found.unwrap_or_else(|| {
+        root.error("event_broker", there_is_no(&format!("broker `{name}`"), names), None);
+        None
+    })
 }
 
 /// Rasa's tracker store.
@@ -89,13 +98,16 @@ fn kind(section: &Section<'_>) -> (&'static str, String) {
     (key, alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned()))
 }
 
-fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers) -> Option<BrokerPlan> {
+fn broker(section: &Section<'_>, directory: &Path, brokers: &Brokers, left_out: &mut Vec<String>) -> Option<BrokerPlan> {
     let (key, kind) = kind(section);
     let spec = match brokers.find(&kind) {
         Ok(spec) => spec,
         Err(error @ UnknownKind::Word { .. }) => {
-            let hint = "as in Rasa, the gateway runs without this broker; its events stay in the journal";
+            let hint = "as in Rasa, the gateway runs without this broker; what it has not got yet is kept for it";
             section.warning(key, error.to_string(), Some(hint));
+            // Without a name its cursor is stored under the type that was probably meant.
+            let UnknownKind::Word { nearest, .. } = error else { return None };
+            left_out.push(broker_name(section, &nearest.unwrap_or(kind)));
             section.entries();
             return None;
         }
@@ -151,13 +163,18 @@ fn warn_of_what_looks_shared(section: &Section<'_>, ours: &str) {
     }
 }
 
-fn name_of(section: &Section<'_>, spec: &BrokerSpec, kind: &str) -> String {
-    section.string("name").unwrap_or_else(|| spec.default_name(kind).to_owned())
+fn broker_name(section: &Section<'_>, default: &str) -> String {
+    let name = name(section, default, "the cursor of a broker is stored under it");
+    if name == ASSISTANT {
+        let hint = "the assistant's own cursor is stored under it; give the broker another name";
+        section.error("name", format!("no broker can be called `{ASSISTANT}`"), Some(hint));
+    }
+    name
 }
 
 /// What every broker may say about how it gets its events.
 fn subscription(section: &Section<'_>, spec: &BrokerSpec, kind: &str) -> Option<Subscription> {
-    let name = name_of(section, spec, kind);
+    let name = broker_name(section, spec.default_name(kind));
     let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
     let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
     let lanes: u32 = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
@@ -190,20 +207,31 @@ const RETRY_KEYS: [&str; 5] = ["initial", "most", "attempts", "timeout", "on_exh
 /// More would not help any receiver: each is a batch under way.
 const MOST_LANES: u32 = 64;
 
+/// Smaller batches would be nothing but overhead, larger ones more memory than any receiver is worth.
+const BATCH_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
+
+const INITIAL_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const MOST_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+const CALL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+
 fn batch(section: &Section<'_>) -> BatchLimits {
     section.unknown_keys(UnknownKeys::Refuse);
     let default = BatchLimits::default();
+    let bytes = section.bytes("bytes");
+    if bytes.is_some_and(|bytes| !BATCH_BYTES.contains(&bytes)) {
+        section.unexpected("bytes", "a size from 1 KiB to 64 MiB", None);
+    }
     BatchLimits {
         events: section.integer("events", 1..=10_000).unwrap_or(default.events),
-        bytes: section.bytes("bytes").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.bytes),
+        bytes: bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default.bytes),
     }
 }
 
 fn retry(section: &Section<'_>) -> Retry {
     section.unknown_keys(UnknownKeys::Refuse);
     let (default, backoff) = (Retry::default(), Backoff::default());
-    let initial = section.duration("initial", TimeUnit::Seconds).unwrap_or(backoff.initial);
-    let most = section.duration("most", TimeUnit::Seconds).unwrap_or(backoff.most.max(initial));
+    let initial = duration(section, "initial", &INITIAL_WAIT, "a duration from 1 ms to 1 h").unwrap_or(backoff.initial);
+    let most = duration(section, "most", &MOST_WAIT, "a duration from 1 ms to 24 h").unwrap_or(backoff.most.max(initial));
     if initial > most {
         section.error("most", "the longest wait must not be shorter than `initial`".to_owned(), None);
     }
@@ -211,9 +239,19 @@ fn retry(section: &Section<'_>) -> Retry {
     Retry {
         backoff: Backoff { initial, most },
         max_attempts: section.integer("attempts", 1..=1_000_000),
-        timeout: section.duration("timeout", TimeUnit::Seconds).filter(|limit| !limit.is_zero()).unwrap_or(default.timeout),
+        timeout: duration(section, "timeout", &CALL, "a duration from 100 ms to 1 h").unwrap_or(default.timeout),
         on_exhausted: section.enumeration("on_exhausted", &on_exhausted).unwrap_or(default.on_exhausted),
     }
+}
+
+/// A duration in a range; a bare number is seconds.
+fn duration(section: &Section<'_>, key: &str, range: &RangeInclusive<Duration>, expected: &str) -> Option<Duration> {
+    let duration = section.duration(key, TimeUnit::Seconds)?;
+    if !range.contains(&duration) {
+        section.unexpected(key, expected, None);
+        return None;
+    }
+    Some(duration)
 }
 
 fn filter(section: &Section<'_>) -> Option<Filter> {

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod endpoints;
+mod name;
 mod project;
 mod settings;
 mod sources;
@@ -21,6 +22,7 @@ use trunkline_config::Secret;
 use trunkline_core::{Broker, Source};
 use trunkline_delivery::Subscription;
 
+pub(crate) use name::{ASSISTANT, listed, there_is_no};
 pub use project::{Overrides, Project};
 pub(crate) use sources::find_readable;
 
@@ -40,6 +42,9 @@ pub struct Plan {
     pub session_expiration: Duration,
     /// Where tracker events are published.
     pub brokers: Vec<BrokerPlan>,
+    /// The names of brokers whose type nobody knows. As in Rasa the gateway runs without them; it removes nothing that they have
+    /// not got yet.
+    pub left_out: Vec<String>,
     /// Where people write.
     pub channels: Vec<Box<dyn InputChannel>>,
     /// Where tracker events are read from, beside what comes over HTTP.
@@ -113,6 +118,13 @@ pub struct BrokerPlan {
     pub subscription: Subscription,
     /// The broker.
     pub broker: Arc<dyn Broker>,
+}
+
+impl BrokerPlan {
+    /// Whether it writes where `source` reads, without the ids by which its events would be known.
+    pub(crate) fn feeds(&self, source: &dyn Source) -> bool {
+        self.broker.writes_without_ids_to().is_some_and(|place| place == source.place())
+    }
 }
 
 impl fmt::Debug for BrokerPlan {

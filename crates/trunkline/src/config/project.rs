@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use trunkline_brokers::{Brokers, SqlTrackerStore};
 use trunkline_config::{Diagnostic, Diagnostics, Document, Secret, Severity, UnknownKeys};
 
-use super::{Plan, SourcePlan, credentials, endpoints, settings};
+use super::endpoints::EventBrokers;
+use super::{Plan, SourcePlan, credentials, endpoints, settings, there_is_no};
+
+const ENDPOINTS: &str = "endpoints.yml";
 
 /// What the command line says; it wins over `trunkline.yml`.
 #[derive(Clone, Debug, Default)]
@@ -55,43 +58,38 @@ impl Project {
             diagnostics.push(Diagnostic::new(Severity::Error, self.directory.display().to_string(), message).hint(hint));
             return None;
         }
-        let (brokers, channels, settings) = (self.brokers(diagnostics), self.channels(diagnostics), self.settings(diagnostics));
+        let (brokers, channels) = (self.brokers(diagnostics), self.channels(diagnostics));
+        let settings = self.settings(diagnostics, brokers);
         if diagnostics.has_errors() {
             return None;
         }
-        Some(Plan { directory: self.directory.clone(), brokers, channels, ..settings? })
+        Some(Plan { channels, ..settings? })
     }
 
     /// The source that reads what the broker `name` of `endpoints.yml` publishes. Every problem goes to `diagnostics`.
     pub(crate) fn source_of_broker(&self, name: &str, diagnostics: &Diagnostics) -> Option<SourcePlan> {
-        let file = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics);
-        let found = file.map(|document| {
-            document.read(UnknownKeys::Warn, diagnostics, |root| {
-                endpoints::source_of_broker(root, &self.directory, &self.brokers, name)
-            })
-        });
-        match found.unwrap_or_else(|| Err(Vec::new())) {
-            Ok(source) => source.filter(|_| !diagnostics.has_errors()),
-            Err(names) => {
-                let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                let message = format!("there is no broker `{name}`; there are: {there}");
-                diagnostics.push(Diagnostic::new(Severity::Error, "endpoints.yml", message));
-                None
+        let Some(document) = self.endpoints(diagnostics) else {
+            if !diagnostics.has_errors() {
+                let (file, none) = (shown(&self.directory.join(ENDPOINTS)), [""; 0]);
+                let message = there_is_no(&format!("broker `{name}`"), none);
+                diagnostics.push(Diagnostic::new(Severity::Error, file, message));
             }
-        }
+            return None;
+        };
+        let source = document
+            .read(UnknownKeys::Warn, diagnostics, |root| endpoints::source_of_broker(root, &self.directory, &self.brokers, name));
+        source.filter(|_| !diagnostics.has_errors())
     }
 
     /// The tracker store of `endpoints.yml`. Every problem goes to `diagnostics`, a missing section too.
     pub(crate) fn tracker_store(&self, diagnostics: &Diagnostics) -> Option<SqlTrackerStore> {
-        let document = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics)?;
+        let document = self.endpoints(diagnostics)?;
         let store = document.read(UnknownKeys::Warn, diagnostics, |root| endpoints::tracker_store(root, &self.directory));
         store.filter(|_| !diagnostics.has_errors())
     }
 
-    fn brokers(&self, diagnostics: &Diagnostics) -> Vec<super::BrokerPlan> {
-        let Some(document) = self.rasas_file("endpoints.yml", self.overrides.endpoints.as_deref(), diagnostics) else {
-            return Vec::new();
-        };
+    fn brokers(&self, diagnostics: &Diagnostics) -> EventBrokers {
+        let Some(document) = self.endpoints(diagnostics) else { return EventBrokers::default() };
         document.read(UnknownKeys::Warn, diagnostics, |root| endpoints::brokers(root, &self.directory, &self.brokers))
     }
 
@@ -102,7 +100,7 @@ impl Project {
         }
     }
 
-    fn settings(&self, diagnostics: &Diagnostics) -> Option<Plan> {
+    fn settings(&self, diagnostics: &Diagnostics, brokers: EventBrokers) -> Option<Plan> {
         let path = self.directory.join("trunkline.yml");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -113,8 +111,13 @@ impl Project {
             }
         };
         let document = Document::parse(&shown(&path), &text, &variable, diagnostics)?;
-        document
-            .read(UnknownKeys::Refuse, diagnostics, |root| settings::plan(root, &self.directory, &self.overrides, &self.brokers))
+        document.read(UnknownKeys::Refuse, diagnostics, |root| {
+            settings::plan(root, &self.directory, &self.overrides, &self.brokers, brokers)
+        })
+    }
+
+    fn endpoints(&self, diagnostics: &Diagnostics) -> Option<Document> {
+        self.rasas_file(ENDPOINTS, self.overrides.endpoints.as_deref(), diagnostics)
     }
 
     /// One of Rasa's files. As there, a file that was named and is not there gets a warning, and the one in the project is

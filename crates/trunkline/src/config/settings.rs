@@ -10,6 +10,7 @@ use trunkline_channels::BodyLimits;
 use trunkline_config::{Secret, Section, TimeUnit};
 use trunkline_journal::{Options, Retention};
 
+use super::endpoints::EventBrokers;
 use super::{ApiPlan, JournalPlan, JwtPlan, Overrides, Plan, ServerPlan, sources};
 
 const ALGORITHMS: [(&str, Algorithm); 9] = [
@@ -24,13 +25,21 @@ const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("ES384", Algorithm::ES384),
 ];
 
-pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides, brokers: &Brokers) -> Option<Plan> {
+/// The plan but for its channels.
+pub(super) fn plan(
+    root: &Section<'_>,
+    directory: &Path,
+    overrides: &Overrides,
+    brokers: &Brokers,
+    event_brokers: EventBrokers,
+) -> Option<Plan> {
     let server = root.section_or_empty("server", |section| server(section, overrides));
     let api = root.section_or_empty("api", |section| api(section, overrides));
     let journal = root.section_or_empty("journal", |section| journal(section, directory));
     let assistant = root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, directory));
     let session_expiration = root.duration("session_expiration_time", TimeUnit::Minutes);
-    let sources = sources::sources(root, directory, &journal.directory, brokers);
+    let EventBrokers { plans, left_out } = event_brokers;
+    let sources = sources::sources(root, directory, &journal.directory, brokers, &plans);
     Some(Plan {
         directory: directory.to_owned(),
         server,
@@ -38,7 +47,8 @@ pub(super) fn plan(root: &Section<'_>, directory: &Path, overrides: &Overrides, 
         journal,
         assistant: assistant?,
         session_expiration: session_expiration.unwrap_or(Duration::from_hours(1)),
-        brokers: Vec::new(),
+        brokers: plans,
+        left_out,
         channels: Vec::new(),
         sources,
     })

@@ -5,15 +5,28 @@ use std::path::Path;
 use trunkline_brokers::{BrokerSpec, Brokers, ReadBy};
 use trunkline_config::Section;
 
-use super::SourcePlan;
+use super::name::name;
+use super::{BrokerPlan, SourcePlan};
 
-/// The longest name, in characters; files and figures are called after it.
-const MOST_NAME_CHARS: usize = 64;
-
-pub(super) fn sources(root: &Section<'_>, directory: &Path, journal: &Path, brokers: &Brokers) -> Vec<SourcePlan> {
+/// `published` are the brokers that the same gateway publishes to.
+pub(super) fn sources(
+    root: &Section<'_>,
+    directory: &Path,
+    journal: &Path,
+    brokers: &Brokers,
+    published: &[BrokerPlan],
+) -> Vec<SourcePlan> {
     let mut plans: Vec<SourcePlan> = Vec::new();
     root.sections("sources", |section| {
         let Some(plan) = source(section, directory, journal, brokers) else { return };
+        if let Some(broker) = published.iter().find(|broker| broker.feeds(&*plan.source)) {
+            let message = format!(
+                "broker `{}` writes to the {}; every event would be appended again, for ever",
+                broker.subscription.name,
+                plan.source.place()
+            );
+            section.error("type", message, Some("let one of the two use another file, table or list"));
+        }
         if plans.iter().any(|other| other.name == plan.name) {
             let hint = "give each its own `name`; what was read already is remembered under it";
             section.error("name", format!("two sources are called `{}`", plan.name), Some(hint));
@@ -24,17 +37,12 @@ pub(super) fn sources(root: &Section<'_>, directory: &Path, journal: &Path, brok
 }
 
 fn source(section: &Section<'_>, directory: &Path, journal: &Path, brokers: &Brokers) -> Option<SourcePlan> {
-    let (kind, name) = (section.required_string("type"), section.string("name"));
+    let kind = section.required_string("type");
     let Some(spec) = kind.and_then(|kind| readable(section, "type", &kind, brokers)) else {
         section.entries();
         return None;
     };
-    let name = name.unwrap_or_else(|| spec.kind.to_owned());
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    if name.is_empty() || name.len() > MOST_NAME_CHARS || name.starts_with('.') || !name.chars().all(is_plain) {
-        let expected = "1 to 64 letters, digits, `-`, `_` and `.`, the first not a `.`";
-        section.unexpected("name", expected, Some("a file is called after it"));
-    }
+    let name = name(section, spec.kind, "a file is called after it");
     let position = journal.join("positions").join(&name);
     let source = spec.source?(section, directory, ReadBy::Gateway { position: &position })?;
     Some(SourcePlan { name, kind: spec.kind, source })

@@ -176,7 +176,11 @@ fn brokers_and_sources_of_the_project_are_read_by_name() {
         assert_eq!((ran.code, ran.out.lines().collect::<Vec<_>>()), (Some(0), CONVERSATION.to_vec()), "{arguments:?}");
     }
     let failed = |arguments: &[&str]| consume(directory.path(), arguments).failed();
-    assert!(failed(&["--broker", "kafka"]).contains("there is no broker `kafka`; there are: redis"));
+    let error = failed(&["--broker", "kafka"]);
+    assert!(error.contains("endpoints.yml:1:1: event_broker: there is no broker `kafka`; there are: redis"), "{error}");
+    fs::write(directory.path().join("other.yml"), "event_broker: {type: file}\n").unwrap();
+    let error = failed(&["--broker", "kafka", "--endpoints", "other.yml"]);
+    assert!(error.contains("other.yml:1:1: event_broker: there is no broker `kafka`; there are: file"), "{error}");
     assert!(failed(&["--source", "out"]).contains("there is no source `out` in trunkline.yml; there are: in"));
     let ran = run(directory.path(), &["check", "--connect"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

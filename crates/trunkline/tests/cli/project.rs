@@ -87,6 +87,66 @@ event_broker:
 }
 
 #[test]
+fn names_waits_and_sizes_are_those_that_can_be_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "\
+event_broker:
+  - {type: file, name: assistant}
+  - {type: file, name: ''}
+  - {type: file, name: a b}
+  - {type: file, name: z, batch: {bytes: 1}, retry: {initial: 0, timeout: 0}}
+  - {type: file, name: x, batch: {bytes: 1 GiB}, retry: {initial: 2h, most: 2d, timeout: 2h}}
+  - {type: file, name: y, batch: {bytes: 1 KiB}, retry: {initial: 1ms, most: 24h, timeout: 100ms}}
+";
+    fs::write(directory.path().join("endpoints.yml"), text).unwrap();
+    let ran = run(directory.path(), &["check"]);
+    let errors: Vec<_> = ran.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    error: endpoints.yml:2:18: event_broker[0].name: no broker can be called `assistant`
+    error: endpoints.yml:3:24: event_broker[1].name: expected 1 to 64 letters, digits, `-`, `_` and `.`, the first not a `.`, found ""
+    error: endpoints.yml:4:24: event_broker[2].name: expected 1 to 64 letters, digits, `-`, `_` and `.`, the first not a `.`, found "a b"
+    error: endpoints.yml:5:42: event_broker[3].batch.bytes: expected a size from 1 KiB to 64 MiB, found 1
+    error: endpoints.yml:5:63: event_broker[3].retry.initial: expected a duration from 1 ms to 1 h, found 0
+    error: endpoints.yml:5:75: event_broker[3].retry.timeout: expected a duration from 100 ms to 1 h, found 0
+    error: endpoints.yml:6:42: event_broker[4].batch.bytes: expected a size from 1 KiB to 64 MiB, found "1 GiB"
+    error: endpoints.yml:6:67: event_broker[4].retry.initial: expected a duration from 1 ms to 1 h, found "2h"
+    error: endpoints.yml:6:77: event_broker[4].retry.most: expected a duration from 1 ms to 24 h, found "2d"
+    error: endpoints.yml:6:90: event_broker[4].retry.timeout: expected a duration from 100 ms to 1 h, found "2h"
+    "#);
+    assert!(ran.err.contains("hint: the assistant's own cursor is stored under it; give the broker another name"), "{ran:?}");
+    assert!(ran.err.contains("hint: the cursor of a broker is stored under it"), "{ran:?}");
+}
+
+#[test]
+fn a_type_that_nobody_knows_is_a_warning_and_its_broker_gets_what_it_missed_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let endpoints = |text: &str| fs::write(directory.path().join("endpoints.yml"), text).unwrap();
+    let active = || {
+        let stats: Value = serde_json::from_str(&run(directory.path(), &["journal", "stats", "--json"]).out).unwrap();
+        let subscriptions = stats["subscriptions"].as_array().unwrap().iter();
+        let active = subscriptions.filter(|it| it["active"] == true).map(|it| it["name"].as_str().unwrap().to_owned());
+        active.collect::<Vec<_>>()
+    };
+    // It starts a gateway for the time, and stops it.
+    let serve = || assert_eq!(run(directory.path(), &["shell"]).code, Some(0));
+    endpoints("event_broker: [{type: file}, {type: sql, name: audit, db: audit.db}, {type: file, name: old, path: old.log}]\n");
+    serve();
+    assert_eq!(active(), ["assistant", "audit", "file", "old"]);
+    endpoints("event_broker: [{type: fiel}, {type: slq, name: audit, db: audit.db}]\n");
+    serve();
+    // Nothing that they have not got is removed from the journal.
+    assert_eq!(active(), ["assistant", "audit", "file"]);
+
+    let ran = run(directory.path(), &["check"]);
+    assert_eq!((ran.code, ran.out.lines().last()), (Some(0), Some("0 errors, 2 warnings")), "{ran:?}");
+    assert!(ran.err.contains("unknown broker type `slq`; did you mean `sql`?"), "{ran:?}");
+    assert_eq!(run(directory.path(), &["check", "--strict"]).code, Some(1));
+    assert_eq!(run(directory.path(), &["check", "--strict", "--connect", "--json"]).code, Some(1));
+    endpoints("event_broker: {type: file}\n");
+    run(directory.path(), &["check", "--strict"]).done();
+}
+
+#[test]
 fn a_verdict_does_not_need_a_reader() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: file, paht: x}\n").unwrap();

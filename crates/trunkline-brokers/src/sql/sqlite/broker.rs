@@ -62,7 +62,7 @@ impl Broker for SqlBroker {
     }
 
     fn writes_without_ids_to(&self) -> Option<String> {
-        Some(self.location.table(Table::Events.name()))
+        Some(self.location.absolute().table(Table::Events.name()))
     }
 }
 

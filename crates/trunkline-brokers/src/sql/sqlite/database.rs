@@ -10,7 +10,7 @@ use trunkline_core::{CursorKey, Event, Offset};
 
 use super::schema;
 use crate::cursor::{Astray, Cursor, Known};
-use crate::paths::{Identity, missing_directory};
+use crate::paths::{Identity, absolute, missing_directory};
 use crate::sql::refused::Refused;
 
 /// How long a call waits for another writer. Short, because the delivery tries again and meanwhile the call holds a thread.
@@ -35,6 +35,14 @@ impl fmt::Display for Location {
 }
 
 impl Location {
+    /// The same place with a path from the root.
+    pub(in crate::sql) fn absolute(&self) -> Self {
+        match self {
+            Self::Memory => Self::Memory,
+            Self::File(path) => Self::File(absolute(path)),
+        }
+    }
+
     /// A table in it, for a person.
     pub(in crate::sql) fn table(&self, name: &str) -> String {
         format!("table {name} in the SQLite database `{self}`")

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use trunkline_core::Offset;
 
+use crate::config::there_is_no;
+
 /// The layout of the file.
 const VERSION: u32 = 1;
 
@@ -135,11 +137,7 @@ impl States {
     pub(super) fn load(&self, id: &str) -> Result<State, String> {
         let path = self.path(id);
         let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                let ids = self.ids();
-                let there = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-                format!("there is no unfinished export {id} in {}; there are: {there}", self.directory.display())
-            }
+            ErrorKind::NotFound => there_is_no(&format!("unfinished export {id} in {}", self.directory.display()), self.ids()),
             _ => format!("{}: {error}", path.display()),
         })?;
         let state: State = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
