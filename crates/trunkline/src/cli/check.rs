@@ -18,8 +18,8 @@ use crate::config::{Plan, Project, listed};
 pub(super) struct Check {
     #[command(flatten)]
     project: ProjectArgs,
-    /// When the files are in order, connect to every broker and every source, at most 15 seconds each, and say what is wrong with
-    /// them. Nothing is published; what a source gives meanwhile comes again. [default: connects nowhere]
+    /// When the files have no errors, connect to every broker and every source, all at the same time and for 35 seconds at the most,
+    /// and say what is wrong with them. Nothing is published, taken or created. [default: connects nowhere]
     #[arg(long)]
     connect: bool,
     /// Fail on warnings too.
@@ -48,6 +48,9 @@ impl Check {
             lines.extend(connections.iter().map(Connection::line));
             lines.push(output::counted(&diagnostics));
             output::report(lines.join("\n"))?;
+        }
+        if self.connect && plan.is_none() {
+            output::note("nothing was connected to, because the files have errors");
         }
         let is_sound = plan.is_some() && connections.iter().all(Connection::is_ok);
         Ok(if is_sound && !(self.strict && diagnostics.count(Severity::Warning) > 0) { Outcome::Done } else { Outcome::Unsound })

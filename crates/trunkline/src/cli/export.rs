@@ -20,6 +20,7 @@ use trunkline_core::{CursorKey, JournalId};
 use trunkline_journal::{Limits, OfflineJournal};
 
 use super::JournalArgs;
+use super::connect::is_ready;
 use super::format::count;
 use super::init::argument;
 use super::output::{self, Failure, Outcome};
@@ -29,8 +30,6 @@ use history::{History, JournalHistory, StoreHistory};
 use run::{Export, Halt, Report};
 use state::{Origin, Seconds, Selection, State, States};
 
-/// The longest that the first look at the broker may take.
-const READY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that the end may take, after everything is confirmed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -130,7 +129,9 @@ impl ExportCommand {
                 OfflineJournal::open(&plan.journal.directory).map_or_else(|_| JournalId::random(), |journal| journal.id())
             }
         };
-        ready(broker).await?;
+        is_ready(&*broker.broker)
+            .await
+            .map_err(|reason| Failure::new(format!("the broker `{name}` ({}) is not ready: {reason}", broker.kind)))?;
 
         let command = self.command(&state.id);
         output::note(format!("export {} to {name} begins; if it is interrupted, go on with: {command}", state.id));
@@ -252,14 +253,6 @@ fn broker<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p BrokerPlan, Fail
             .find(|broker| broker.subscription.name == name)
             .ok_or_else(|| Failure::new(there_is_no(&format!("broker `{name}`"), names))),
     }
-}
-
-async fn ready(broker: &BrokerPlan) -> Result<(), Failure> {
-    let late = || Err(format!("no answer within {} s", READY_TIMEOUT.as_secs()));
-    let ready = timeout(READY_TIMEOUT, broker.broker.is_ready()).await.unwrap_or_else(|_| late());
-    ready.map_err(|reason| {
-        Failure::new(format!("the broker `{}` ({}) is not ready: {reason}", broker.subscription.name, broker.kind))
-    })
 }
 
 fn tracker_store(project: &Project, plan: &Plan) -> Result<SqlTrackerStore, Failure> {

@@ -363,4 +363,7 @@ fn check_connects_only_when_it_is_asked_to() {
     let ran = run(directory.path(), &["check", "--connect", "--json"]);
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((found["problems"].as_array().unwrap().len(), &found["connections"]), (1, &json!([])));
+    let nowhere = "trunkline: nothing was connected to, because the files have errors\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), nowhere));
+    assert!(run(directory.path(), &["check", "--connect"]).err.ends_with(nowhere));
 }
