@@ -1,5 +1,6 @@
 //! The task of a source: connect, receive, append, settle.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{EventId, NewEvent, Received, Source};
@@ -23,6 +24,9 @@ use crate::config::SourcePlan;
 
 /// The longest that settling may take.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest that it may take once the source is to stop: what is not settled then comes again, and is known.
+const LAST_SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Before an append, or a write of what is no event, is tried again.
 const AGAIN: Backoff = Backoff { initial: Duration::from_millis(200), most: Duration::from_secs(5) };
@@ -71,7 +75,7 @@ impl Reading {
                 "Source cannot be read and is opened again"
             );
             self.status.set_problem(Some(reason));
-            if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            if self.stop.run_until_cancelled(sleep(wait)).await.is_none() {
                 break;
             }
         }
@@ -93,10 +97,22 @@ impl Reading {
             self.counts.received.inc_by(batch.len() as u64);
             self.status.received.fetch_add(batch.len() as u64, Ordering::Relaxed);
             let Ok(()) = self.record(&batch).await else { return Ok(()) };
-            let settled = timeout(SETTLE_TIMEOUT, reader.settle()).await;
-            settled.unwrap_or_else(|_| Err(format!("settling took more than {} s", SETTLE_TIMEOUT.as_secs())))?;
+            let limit = self.settle_limit();
+            tokio::select! {
+                settled = reader.settle() => settled?,
+                limit = limit => return Err(format!("settling took more than {} s", limit.as_secs())),
+            }
             *failures = 0;
         }
+    }
+
+    /// Waits until settling has taken too long.
+    async fn settle_limit(&self) -> Duration {
+        if self.stop.run_until_cancelled(sleep(SETTLE_TIMEOUT)).await.is_some() {
+            return SETTLE_TIMEOUT;
+        }
+        sleep(LAST_SETTLE_TIMEOUT).await;
+        LAST_SETTLE_TIMEOUT
     }
 
     /// Makes what was received durable: events in the journal, in one commit; what is no event in its file.
@@ -104,7 +120,7 @@ impl Reading {
         let (now, mut appends, mut rejected) = (self.journal.clock().seconds(), Vec::with_capacity(batch.len()), Vec::new());
         for received in batch {
             match event(received, now) {
-                Ok(_) if self.is_our_own(received).await => drop(self.counts.duplicates.inc()),
+                Ok(_) if self.is_our_own(received).await? => drop(self.counts.duplicates.inc()),
                 Ok((event, content)) => {
                     let id = received.id.as_deref().or(content.as_deref());
                     let identity = id.map(|id| format!("source:{}:{id}", self.name));
@@ -124,18 +140,15 @@ impl Reading {
 
     async fn append(&self, appends: Vec<Append>) -> Result<(), Stopped> {
         let mut failures = 0;
-        loop {
-            match self.journal.append_all(appends.clone()).await {
-                Ok(appended) => {
-                    let duplicates = appended.iter().filter(|appended| appended.duplicate).count() as u64;
-                    self.counts.duplicates.inc_by(duplicates);
-                    self.counts.appended.inc_by(appended.len() as u64 - duplicates);
-                    self.status.set_problem(None);
-                    return Ok(());
-                }
-                Err(error) => self.wait(&mut failures, error.to_string()).await?,
+        let appended = loop {
+            if let Some(appended) = self.went_well(&mut failures, self.journal.append_all(appends.clone()).await).await? {
+                break appended;
             }
-        }
+        };
+        let duplicates = appended.iter().filter(|appended| appended.duplicate).count() as u64;
+        self.counts.duplicates.inc_by(duplicates);
+        self.counts.appended.inc_by(appended.len() as u64 - duplicates);
+        Ok(())
     }
 
     /// Keeps what is no event in its file.
@@ -148,46 +161,60 @@ impl Reading {
             serde_json::to_string(&line).unwrap_or_default() + "\n"
         };
         let lines: Arc<str> = rejected.iter().map(line).collect::<String>().into();
-        let mut failures = 0;
-        loop {
+        let (path, mut failures) = (self.rejected.path().display(), 0);
+        let deleted = loop {
             let (file, lines) = (self.rejected.clone(), Arc::clone(&lines));
             let added = tokio::task::spawn_blocking(move || file.add(&lines)).await.unwrap_or_else(|error| Err(error.into()));
-            match added {
-                Ok(deleted) => {
-                    self.counts.rejected.inc_by(rejected.len() as u64);
-                    let file = self.rejected.path().display();
-                    if let Some((Received { origin, .. }, reason)) = rejected.first() {
-                        tracing::error!(
-                            source = self.name, count = rejected.len(), origin, reason, %file,
-                            "Messages are no events and are kept in a file; the first of them is named here"
-                        );
-                    }
-                    if deleted {
-                        tracing::error!(source = self.name, %file, "The file of what is no event was full, and the older half is deleted");
-                    }
-                    return Ok(());
-                }
-                Err(error) => self.wait(&mut failures, format!("{}: {error}", self.rejected.path().display())).await?,
+            let added = added.map_err(|error| format!("{path}: {error}"));
+            if let Some(deleted) = self.went_well(&mut failures, added).await? {
+                break deleted;
             }
+        };
+        self.counts.rejected.inc_by(rejected.len() as u64);
+        if let Some((Received { origin, .. }, reason)) = rejected.first() {
+            tracing::error!(
+                source = self.name, count = rejected.len(), origin, reason, file = %path,
+                "Messages are no events and are kept in a file; the first of them is named here"
+            );
         }
+        if deleted {
+            tracing::error!(source = self.name, file = %path, "The file of what is no event was full, and the older half is deleted");
+        }
+        Ok(())
     }
 
-    /// Waits before something is tried again; nothing is settled in the meantime, and nothing more is read.
-    async fn wait(&self, failures: &mut u32, reason: String) -> Result<(), Stopped> {
+    /// The result of an attempt that went well; `None` after a pause when it did not, so that it is made again. Nothing is settled in
+    /// the meantime, and nothing more is read.
+    async fn went_well<T, E: fmt::Display>(&self, failures: &mut u32, result: Result<T, E>) -> Result<Option<T>, Stopped> {
+        let reason = match result {
+            Ok(result) => {
+                if std::mem::take(failures) > 0 {
+                    self.status.set_problem(None);
+                }
+                return Ok(Some(result));
+            }
+            Err(error) => error.to_string(),
+        };
         *failures += 1;
         if *failures == 1 {
             tracing::warn!(source = self.name, reason, "What a source gave cannot be recorded now and waits");
         }
         self.status.set_problem(Some(reason));
         let wait = AGAIN.wait(*failures, fastrand::f64());
-        self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.ok_or(Stopped)
+        self.stop.run_until_cancelled(sleep(wait)).await.map(|()| None).ok_or(Stopped)
     }
 
     /// Whether it is an event that this gateway published itself. To append it would make a circle without an end.
-    async fn is_our_own(&self, received: &Received) -> bool {
+    async fn is_our_own(&self, received: &Received) -> Result<bool, Stopped> {
         let id = received.id.as_deref().and_then(EventId::parse);
-        let Some((id, offset)) = id.and_then(|id| Some((id, id.offset_in(self.journal.id())?))) else { return false };
-        let is_ours = matches!(self.journal.event(offset).await, Ok(Some(event)) if event.id == id);
+        let Some((id, offset)) = id.and_then(|id| Some((id, id.offset_in(self.journal.id())?))) else { return Ok(false) };
+        let mut failures = 0;
+        let found = loop {
+            if let Some(found) = self.went_well(&mut failures, self.journal.event(offset).await).await? {
+                break found;
+            }
+        };
+        let is_ours = found.is_some_and(|event| event.id == id);
         if is_ours && !self.echo_reported.swap(true, Ordering::Relaxed) {
             let place = self.source.place();
             tracing::warn!(
@@ -195,7 +222,7 @@ impl Reading {
                 "Source gives what this gateway published itself, and that is left out; does a broker of endpoints.yml publish there?"
             );
         }
-        is_ours
+        Ok(is_ours)
     }
 
     fn set_connected(&self, connected: bool) {

@@ -35,6 +35,8 @@ pub(crate) enum Trouble {
     Receive,
     /// After it has settled nothing.
     Settle,
+    /// It never answers.
+    HangInSettle,
     Panic,
 }
 
@@ -126,6 +128,10 @@ impl Reader for Queue {
     }
 
     async fn settle(&mut self) -> Result<(), String> {
+        let hangs = self.0.state.lock().unwrap().is_in_trouble(Trouble::HangInSettle);
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.0.state.lock().unwrap();
         if state.is_in_trouble(Trouble::Settle) {
             return Err("the queue went away before it settled".to_owned());
