@@ -62,7 +62,7 @@ impl Filter {
         Ok(Self { conversations: patterns.iter().map(pattern).collect::<Result<_, _>>()?, ..self })
     }
 
-    /// Only events of conversations that go through these channels; an empty list means all.
+    /// Only events whose conversation went through one of these channels when they were appended; an empty list means all.
     #[must_use]
     pub fn with_channels(self, channels: Vec<String>) -> Self {
         Self { channels, ..self }

@@ -20,7 +20,7 @@ use trunkline_delivery::{
 use trunkline_journal::{Journal, OpenError, Unavailable};
 
 use crate::config::{ASSISTANT, BrokerPlan, Plan, SourcePlan};
-use crate::conversation::{Answering, Conversations, Turns};
+use crate::conversation::{Answering, Channels, Conversations, Turns};
 use crate::server::{self, Context, Listener, RequestLatency};
 use crate::sources::{self, Running};
 
@@ -108,7 +108,9 @@ impl Gateway {
 
         let (shutdown, turns) = (Shutdown::default(), Arc::new(Turns::default()));
         let recording = assistant.assistant.recording();
-        let conversations = Conversations::new(journal.clone(), recording, Arc::clone(&turns), session_expiration);
+        let known_channels = Arc::new(Channels::new(journal.clone()));
+        let conversations =
+            Conversations::new(journal.clone(), Arc::clone(&known_channels), recording, Arc::clone(&turns), session_expiration);
         let names = brokers.iter().map(|broker| broker.subscription.name.clone()).chain([ASSISTANT.to_owned()]);
         journal.keep_active(names.chain(left_out).collect()).await?;
         let mut receivers: Vec<(Subscription, Arc<dyn Receiver>)> = Vec::with_capacity(brokers.len() + 1);
@@ -131,11 +133,14 @@ impl Gateway {
         let stop_serving = CancellationToken::new();
         let source_metrics = sources::Metrics::default();
         source_metrics.register(&mut registry);
-        let sources = sources.into_iter().map(|plan| sources::start(plan, &journal, &source_metrics, stop_serving.clone()));
+        let sources = sources
+            .into_iter()
+            .map(|plan| sources::start(plan, &journal, &known_channels, &source_metrics, stop_serving.clone()));
         let sources: Arc<Vec<_>> = Arc::new(sources.collect());
         let context = Arc::new(Context {
             journal: journal.clone(),
             conversations: Arc::new(conversations),
+            channels: known_channels,
             deliveries: Arc::clone(&deliveries),
             sources: Arc::clone(&sources),
             api,

@@ -11,7 +11,7 @@ use trunkline_core::{BotMessage, Event, Kind, NewEvent, Offset, Recording, UserM
 use trunkline_journal::{Append, Journal, Limits, ReadError, Unavailable};
 
 use super::session::Sessions;
-use super::{Turns, turn_identity};
+use super::{Channels, Turns, turn_identity};
 
 /// So many trackers are put together at the same time.
 const TRACKERS: usize = 4;
@@ -23,6 +23,7 @@ const LOCKS: usize = 1_024;
 pub(crate) struct Conversations {
     pub(super) journal: Journal,
     pub(super) sessions: Sessions,
+    pub(super) channels: Arc<Channels>,
     recording: Recording,
     turns: Arc<Turns>,
     locks: Vec<Mutex<()>>,
@@ -31,11 +32,18 @@ pub(crate) struct Conversations {
 }
 
 impl Conversations {
-    pub(crate) fn new(journal: Journal, recording: Recording, turns: Arc<Turns>, session_expiration: Duration) -> Self {
+    pub(crate) fn new(
+        journal: Journal,
+        channels: Arc<Channels>,
+        recording: Recording,
+        turns: Arc<Turns>,
+        session_expiration: Duration,
+    ) -> Self {
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
         Self {
             journal,
             sessions: Sessions::new(session_expiration),
+            channels,
             recording,
             turns,
             locks,
@@ -68,6 +76,7 @@ impl Conversations {
             }
         };
         events.push(NewEvent::user(message, kind, clock.seconds()));
+        self.channels.fill_in(&mut events).await.map_err(|error| unreadable(&error))?;
         let appended = self.journal.append(Append { events, identity }).await.map_err(|error| unavailable(&error))?;
         if !appended.duplicate {
             self.sessions.recorded(conversation, Some(clock.now()));

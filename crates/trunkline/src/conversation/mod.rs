@@ -11,12 +11,14 @@
 //! [`turns`]. When the process dies in between, the subscription finds the message again after the restart.
 
 mod answering;
+mod channels;
 mod inbox;
 mod session;
 mod tracker;
 mod turns;
 
 pub(crate) use answering::Answering;
+pub(crate) use channels::Channels;
 pub(crate) use inbox::Conversations;
 pub(crate) use tracker::TrackerError;
 pub(crate) use turns::Turns;

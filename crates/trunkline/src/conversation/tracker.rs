@@ -108,10 +108,11 @@ impl Conversations {
         Ok(NewEvent::session_start(conversation, None, self.journal.clock().seconds()).into())
     }
 
-    async fn append(&self, conversation: &str, events: Vec<NewEvent>, identity: Option<String>) -> Result<(), TrackerError> {
+    async fn append(&self, conversation: &str, mut events: Vec<NewEvent>, identity: Option<String>) -> Result<(), TrackerError> {
         if events.is_empty() {
             return Ok(());
         }
+        self.channels.fill_in(&mut events).await?;
         let has_message = events.iter().any(|event| event.event_type == "user");
         let appended = self.journal.append(Append { events, identity }).await?;
         if !appended.duplicate {

@@ -25,7 +25,7 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
     let body = context.bodies.read(body).await?;
     let document = rasa::parse(&body)?;
     let now = context.journal.clock().seconds();
-    let events = match document.elements() {
+    let mut events = match document.elements() {
         None => vec![event(&document, 0, now)?],
         Some(_) => rasa::list(&document)?
             .into_iter()
@@ -33,6 +33,7 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
             .map(|(index, raw)| event(&json::lay_out(raw.as_bytes(), Layout::Dumps)?, index, now))
             .collect::<Result<_, ApiError>>()?,
     };
+    context.channels.fill_in(&mut events).await?;
     let appended = context.journal.append(Append { events, identity }).await?;
     let answer =
         format!("{{\"first_offset\":{},\"last_offset\":{},\"duplicate\":{}}}", appended.first, appended.last, appended.duplicate);

@@ -27,7 +27,7 @@ pub(crate) use listen::Listener;
 pub(crate) use metrics::RequestLatency;
 
 use crate::config::ApiPlan;
-use crate::conversation::Conversations;
+use crate::conversation::{Channels, Conversations};
 use crate::sources::Running;
 
 /// What the routes work with, in one piece, because every request takes a copy.
@@ -36,6 +36,7 @@ pub(crate) type Shared = Arc<Context>;
 pub(crate) struct Context {
     pub(crate) journal: Journal,
     pub(crate) conversations: Arc<Conversations>,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) deliveries: Arc<Vec<Delivery>>,
     pub(crate) sources: Arc<Vec<Running>>,
     pub(crate) api: ApiPlan,

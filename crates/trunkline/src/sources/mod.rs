@@ -19,6 +19,7 @@ pub(crate) use metrics::Metrics;
 use reading::Reading;
 
 use crate::config::SourcePlan;
+use crate::conversation::Channels;
 
 /// A source at work.
 #[derive(Debug)]
@@ -38,9 +39,15 @@ struct Status {
 }
 
 /// Starts to read `plan`, until `stop`.
-pub(crate) fn start(plan: SourcePlan, journal: &Journal, metrics: &Metrics, stop: CancellationToken) -> Running {
+pub(crate) fn start(
+    plan: SourcePlan,
+    journal: &Journal,
+    channels: &Arc<Channels>,
+    metrics: &Metrics,
+    stop: CancellationToken,
+) -> Running {
     let status = Arc::new(Status { name: plan.name.clone(), ..Status::default() });
-    let reading = Reading::new(plan, journal.clone(), metrics, Arc::clone(&status), stop);
+    let reading = Reading::new(plan, journal.clone(), Arc::clone(channels), metrics, Arc::clone(&status), stop);
     let ended = CancellationToken::new();
     let guard = ended.clone().drop_guard();
     tokio::spawn(async move {

@@ -21,6 +21,7 @@ use super::metrics::Counts;
 use super::rejected::{Rejected, RejectedFile};
 use super::{Metrics, Status};
 use crate::config::SourcePlan;
+use crate::conversation::Channels;
 
 /// The longest that settling may take.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +36,7 @@ pub(super) struct Reading {
     name: String,
     source: Arc<dyn Source>,
     journal: Journal,
+    channels: Arc<Channels>,
     rejected: RejectedFile,
     counts: Counts,
     status: Arc<Status>,
@@ -50,13 +52,14 @@ impl Reading {
     pub(super) fn new(
         plan: SourcePlan,
         journal: Journal,
+        channels: Arc<Channels>,
         metrics: &Metrics,
         status: Arc<Status>,
         stop: CancellationToken,
     ) -> Self {
         let SourcePlan { name, source, .. } = plan;
         let (rejected, counts) = (RejectedFile::new(journal.directory(), &name), metrics.of(&name));
-        Self { name, source, journal, rejected, counts, status, stop, echo_reported: AtomicBool::new(false) }
+        Self { name, source, journal, channels, rejected, counts, status, stop, echo_reported: AtomicBool::new(false) }
     }
 
     /// Reads until it is told to stop, or the source has no more.
@@ -138,8 +141,14 @@ impl Reading {
         Ok(())
     }
 
-    async fn append(&self, appends: Vec<Append>) -> Result<(), Stopped> {
+    async fn append(&self, mut appends: Vec<Append>) -> Result<(), Stopped> {
         let mut failures = 0;
+        loop {
+            let events = appends.iter_mut().flat_map(|append| &mut append.events);
+            if self.went_well(&mut failures, self.channels.fill_in(events).await).await?.is_some() {
+                break;
+            }
+        }
         let appended = loop {
             if let Some(appended) = self.went_well(&mut failures, self.journal.append_all(appends.clone()).await).await? {
                 break appended;
