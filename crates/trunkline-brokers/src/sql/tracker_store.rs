@@ -56,7 +56,7 @@ pub struct Conversation<'a> {
 }
 
 impl fmt::Display for SqlTrackerStore {
-    /// Where it is, for a person; contains no secret.
+    /// Where it is, for a person; the same wherever it is read from. Contains no secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.place)
     }
@@ -83,7 +83,7 @@ impl SqlTrackerStore {
         section.node("login_db");
         match Place::read(section, directory, DEFAULT_DB, environment)? {
             Place::Sqlite(location) => Some(Self {
-                place: format!("the SQLite database `{location}`"),
+                place: format!("the SQLite database `{}`", location.absolute()),
                 table: Table::Sqlite(Blocking::new(History::new(location))),
             }),
             Place::Server(server) => {

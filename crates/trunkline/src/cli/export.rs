@@ -1,23 +1,26 @@
 //! `trunkline export`: the past once more, to one broker.
 
 mod history;
+mod journal;
 mod run;
 mod shift;
 mod state;
+mod store;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trunkline_brokers::{Brokers, SqlTrackerStore};
 use trunkline_config::Diagnostics;
 use trunkline_core::{CursorKey, JournalId};
-use trunkline_journal::{Limits, OfflineJournal};
+use trunkline_journal::OfflineJournal;
 
 use super::JournalArgs;
 use super::connect::is_ready;
@@ -26,7 +29,7 @@ use super::init::argument;
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
 use crate::config::{BrokerPlan, Overrides, Plan, Project, listed, there_is_no};
-use history::{History, JournalHistory, StoreHistory};
+use history::Opened;
 use run::{Export, Halt, Report};
 use state::{Origin, Seconds, Selection, State, States};
 
@@ -83,12 +86,6 @@ pub(super) struct ExportCommand {
     json: bool,
 }
 
-/// Where the events are read from, open.
-enum Opened {
-    Journal(Box<OfflineJournal>),
-    TrackerStore(SqlTrackerStore),
-}
-
 impl ExportCommand {
     pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
         if let (Some(minimum), Some(maximum)) = (self.minimum_timestamp, self.maximum_timestamp)
@@ -119,9 +116,9 @@ impl ExportCommand {
         let name = broker.subscription.name.as_str();
         let state = match resumed {
             Some(state) => state,
-            None => self.begin(name, &opened)?,
+            None => opened.begin(name, self.selection()).await?,
         };
-        let (state, history) = history(state, &opened).await?;
+        let history = opened.history(&state)?;
         let journal = match &opened {
             Opened::Journal(journal) => journal.id(),
             // Only a broker that remembers our journal cares.
@@ -133,8 +130,6 @@ impl ExportCommand {
             .await
             .map_err(|reason| Failure::new(format!("the broker `{name}` ({}) is not ready: {reason}", broker.kind)))?;
 
-        let command = self.command(&state.id);
-        output::note(format!("export {} to {name} begins; if it is interrupted, go on with: {command}", state.id));
         let mut export = Export {
             broker: &*broker.broker,
             subscription: &broker.subscription,
@@ -147,18 +142,14 @@ impl ExportCommand {
             stop: CancellationToken::new(),
             bar: bar(),
         };
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = export.stop.clone();
-        let result = tokio::select! {
-            result = export.run() => result,
-            () = async {
-                either(&mut terminate, &mut interrupt).await;
-                stop.cancel();
-                either(&mut terminate, &mut interrupt).await;
-            } => Err(Halt::Interrupted),
-        };
-        export.bar.finish_and_clear();
-        let _ = timeout(CLOSE_TIMEOUT, broker.broker.close()).await;
+        if self.resume.is_none() {
+            states.begin(&mut export.state).map_err(Failure::new)?;
+        }
+        let command = self.command(&export.state.id);
+        let begins = if self.resume.is_some() { "goes on" } else { "begins" };
+        output::note(format!("export {} to {name} {begins}; if it is interrupted, go on with: {command}", export.state.id));
+        let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let result = until_told(&mut export, &mut signals).await;
         let Export { state, report, .. } = export;
         if result.is_ok() {
             states.remove(&state.id);
@@ -172,27 +163,19 @@ impl ExportCommand {
         if self.tracker_store || !has_journal { Origin::TrackerStore } else { Origin::Journal }
     }
 
-    /// The state of a new export.
-    fn begin(&self, broker: &str, opened: &Opened) -> Result<State, Failure> {
+    /// What the command line selects.
+    fn selection(&self) -> Selection {
         let mut conversations = self.conversation_ids.clone();
         if let Some(conversations) = &mut conversations {
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             conversations.retain(|conversation| seen.insert(conversation.clone()));
         }
-        let selection = Selection {
+        Selection {
             conversations,
             minimum: self.minimum_timestamp,
             maximum: self.maximum_timestamp,
             offset: self.offset_timestamps_by_seconds,
-        };
-        Ok(match opened {
-            Opened::Journal(journal) => {
-                let mut state = State::new(broker, Origin::Journal, journal.id().to_string(), selection);
-                state.end = Some(journal.head()? + 1);
-                state
-            }
-            Opened::TrackerStore(store) => State::new(broker, Origin::TrackerStore, store.to_string(), selection),
-        })
+        }
     }
 
     /// How it goes on.
@@ -215,7 +198,7 @@ impl ExportCommand {
             let line = json!({
                 "export_id": id, "broker": broker, "origin": state.origin, "events": report.events,
                 "conversations": conversations, "total_events": total, "rejected": state.rejected,
-                "rejected_events": report.rejected, "unreadable": report.unreadable, "finished": result.is_ok(),
+                "rejected_events": report.rejected, "unreadable": state.unreadable, "finished": result.is_ok(),
                 "problem": problem, "resume": problem.as_ref().map(|_| command),
             });
             output::report(line.to_string())?;
@@ -224,13 +207,13 @@ impl ExportCommand {
             let (events, conversations) = (count(report.events, "event"), count(conversations, "conversation"));
             output::report(format!("exported {events} of {conversations} to {broker} (export id {id}{more})"))?;
         }
-        for (number, what) in [(state.rejected, "refused by the broker"), (report.unreadable, "not readable and left out")] {
+        for (number, what) in [(state.rejected, "refused by the broker"), (state.unreadable, "not readable and left out")] {
             if number > 0 {
                 output::note(format!("{}: {what}", count(number, "event")));
             }
         }
         match result {
-            Ok(()) if state.rejected + report.unreadable == 0 => Ok(Outcome::Done),
+            Ok(()) if state.rejected + state.unreadable == 0 => Ok(Outcome::Done),
             Ok(()) => Ok(Outcome::Unsound),
             Err(Halt::Interrupted) => {
                 output::note(format!("it was interrupted; go on with: {command}"));
@@ -239,6 +222,30 @@ impl ExportCommand {
             Err(Halt::Failed(reason)) => Err(Failure::new(format!("{reason}\ngo on with: {command}"))),
         }
     }
+}
+
+/// Runs the export until it ends, and closes the broker. A first signal ends it after the batch under way, a second one at once.
+async fn until_told(export: &mut Export<'_>, (terminate, interrupt): &mut (Signal, Signal)) -> Result<(), Halt> {
+    let (stop, bar, broker) = (export.stop.clone(), export.bar.clone(), export.broker);
+    let asked_twice = async {
+        either(terminate, interrupt).await;
+        bar.suspend(|| output::note("ending after the batch under way; again to end now"));
+        stop.cancel();
+        either(terminate, interrupt).await;
+    };
+    let (result, is_forced) = tokio::select! {
+        result = export.run() => (result, false),
+        () = asked_twice => (Err(Halt::Interrupted), true),
+    };
+    let result = export.end(result);
+    export.bar.finish_and_clear();
+    if !is_forced {
+        tokio::select! {
+            _ = timeout(CLOSE_TIMEOUT, broker.close()) => {}
+            () = either(terminate, interrupt) => {}
+        }
+    }
+    result
 }
 
 /// The broker of this name, or the only one.
@@ -266,57 +273,6 @@ fn tracker_store(project: &Project, plan: &Plan) -> Result<SqlTrackerStore, Fail
             Ok(_) => "there is no tracker store that can be read".to_owned(),
         })
     })
-}
-
-/// The events that are to be exported. Conversations that do not exist are taken out of the state of an export that begins.
-async fn history(mut state: State, opened: &Opened) -> Result<(State, History<'_>), Failure> {
-    let wanted = state.selection.conversations.clone();
-    let history = match opened {
-        Opened::Journal(journal) => {
-            if state.place != journal.id().to_string() {
-                let directory = journal.directory().display();
-                return Err(Failure::new(format!("the export began with another journal than the one in {directory}")));
-            }
-            let end = state.end.unwrap_or_default().max(1);
-            if end == 1 {
-                return Err(Failure::new("the journal has no events"));
-            }
-            let one = Limits { events: 1, ..Limits::default() };
-            let exists = |name: &str| journal.conversation(name, 1, one).map(|chunk| !chunk.events.is_empty());
-            if let Some(wanted) = wanted {
-                let known = wanted.iter().map(|name| exists(name)).collect::<Result<Vec<_>, _>>()?;
-                state.selection.conversations = Some(chosen(wanted, &known, "the journal")?);
-            }
-            let conversations = state.selection.conversations.clone();
-            History::Journal(JournalHistory::new(journal, conversations, end, state.position.clone()))
-        }
-        Opened::TrackerStore(store) => {
-            let mut there = store.conversations().await.map_err(Failure::new)?;
-            if there.is_empty() {
-                return Err(Failure::new(format!("{store} has no events")));
-            }
-            if let Some(wanted) = wanted {
-                let all: std::collections::HashSet<_> = there.iter().collect();
-                let known: Vec<_> = wanted.iter().map(|name| all.contains(name)).collect();
-                there = chosen(wanted, &known, "the tracker store")?;
-                state.selection.conversations = Some(there.clone());
-            }
-            History::TrackerStore(StoreHistory::new(store, there, &state.position))
-        }
-    };
-    Ok((state, history))
-}
-
-/// Those of the conversations that are known; the others are told.
-fn chosen(wanted: Vec<String>, known: &[bool], place: &str) -> Result<Vec<String>, Failure> {
-    let (chosen, unknown): (Vec<_>, Vec<_>) = wanted.into_iter().zip(known).partition(|(_, known)| **known);
-    for (name, _) in &unknown {
-        output::note(format!("there is no conversation `{name}` in {place}"));
-    }
-    if chosen.is_empty() {
-        return Err(Failure::new(format!("none of the conversations is in {place}")));
-    }
-    Ok(chosen.into_iter().map(|(name, _)| name).collect())
 }
 
 /// It shows itself on a terminal only.

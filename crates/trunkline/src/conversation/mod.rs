@@ -18,7 +18,7 @@ mod tracker;
 mod turns;
 
 pub(crate) use answering::Answering;
-pub(crate) use channels::Channels;
+pub(crate) use channels::{Channels, carry_channel};
 pub(crate) use inbox::Conversations;
 pub(crate) use tracker::TrackerError;
 pub(crate) use turns::Turns;

@@ -8,3 +8,4 @@ mod dead_letters;
 mod export;
 mod project;
 mod reading;
+mod resume;

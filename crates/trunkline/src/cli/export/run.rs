@@ -16,6 +16,8 @@ use trunkline_delivery::Subscription;
 use super::history::{History, Past};
 use super::shift::{shifted, time};
 use super::state::{State, States};
+use crate::cli::connect::is_ready;
+use crate::cli::gist::shortened;
 use crate::cli::output;
 
 /// How many refused events are listed; all are counted.
@@ -47,8 +49,6 @@ pub(super) struct Report {
     pub(super) conversations: HashSet<CompactString>,
     /// The first of what was refused for good.
     pub(super) rejected: Vec<RejectedEvent>,
-    /// Records that could not be read.
-    pub(super) unreadable: u64,
 }
 
 /// An event that the broker refused for good.
@@ -71,20 +71,36 @@ pub(super) enum Halt {
 impl Export<'_> {
     /// Publishes everything that is left.
     pub(super) async fn run(&mut self) -> Result<(), Halt> {
-        self.save()?;
         let mut waiting = VecDeque::new();
         loop {
             self.fill(&mut waiting).await?;
             let batch = self.take(&mut waiting);
-            let Some(last) = batch.last() else { return Ok(()) };
-            let (next, offsets): (_, Vec<Offset>) = (last.next.clone(), batch.iter().map(|past| past.event.offset).collect());
-            self.publish(batch.into_iter().map(|past| past.event)).await?;
+            let Some(next) = batch.last().map(|last| last.next.clone()) else { return Ok(()) };
+            let (mut events, mut unreadable) = (Vec::with_capacity(batch.len()), Vec::new());
+            for past in batch {
+                match past.event {
+                    Ok(event) => events.push(event),
+                    Err(reason) => unreadable.push(reason),
+                }
+            }
+            let offsets: Vec<Offset> = events.iter().map(|event| event.offset).collect();
+            self.publish(events).await?;
+            // Only now, because what is read again after an interruption must not be counted again.
+            for line in unreadable {
+                self.state.unreadable += 1;
+                self.note(&line);
+            }
             self.state.position = next;
             for offset in offsets {
                 self.state.ahead.remove(&offset);
             }
             self.save()?;
         }
+    }
+
+    /// Remembers what was confirmed since it was last stored, when the export has not come to its end.
+    pub(super) fn end(&self, result: Result<(), Halt>) -> Result<(), Halt> {
+        result.or_else(|halt| self.save().and(Err(halt)))
     }
 
     /// Reads until there is enough for a batch, or no more.
@@ -94,9 +110,7 @@ impl Export<'_> {
                 return Err(Halt::Interrupted);
             }
             let Some(page) = self.history.page().await.map_err(Halt::Failed)? else { break };
-            self.report.unreadable += page.unreadable.len() as u64;
-            page.unreadable.iter().for_each(|line| self.note(line));
-            waiting.extend(page.events.into_iter().filter(|past| self.wants(&past.event)));
+            waiting.extend(page.into_iter().filter(|past| past.event.as_ref().map_or(true, |event| self.wants(event))));
             let (read, all) = self.history.progress();
             self.bar.set_length(all);
             self.bar.set_position(read);
@@ -120,7 +134,7 @@ impl Export<'_> {
     fn take(&self, waiting: &mut VecDeque<Past>) -> Vec<Past> {
         let (limits, mut bytes) = (self.subscription.batch, 0);
         let fits = |past: &&Past| {
-            bytes += past.event.body.len();
+            bytes += past.event.as_ref().map_or(0, |event| event.body.len());
             bytes <= limits.bytes
         };
         let count = waiting.iter().take(limits.events).take_while(fits).count();
@@ -128,16 +142,16 @@ impl Export<'_> {
     }
 
     /// Publishes a batch, as often as it takes.
-    async fn publish(&mut self, events: impl Iterator<Item = Arc<Event>>) -> Result<(), Halt> {
-        let mut pending: Vec<_> =
-            events.filter(|event| !self.state.ahead.contains(&event.offset)).map(|event| self.moved(event)).collect();
-        let (mut failures, mut last_success) = (0, Instant::now());
+    async fn publish(&mut self, events: Vec<Arc<Event>>) -> Result<(), Halt> {
+        let left = events.into_iter().filter(|event| !self.state.ahead.contains(&event.offset));
+        let mut pending: Vec<_> = left.map(|event| self.moved(event)).collect();
+        let (mut last_success, mut is_told) = (Instant::now(), false);
         while !pending.is_empty() {
             if self.stop.is_cancelled() {
                 return Err(Halt::Interrupted);
             }
             // What failed is tried again alone, so that an event at fault takes no other with it.
-            let tried = if failures == 0 { pending.len() } else { 1 };
+            let tried = if self.state.failures == 0 { pending.len() } else { 1 };
             let rest = pending.split_off(tried);
             let outcomes = self.call(&pending).await;
             let (mut left, mut failure) = (Vec::new(), None);
@@ -145,31 +159,44 @@ impl Export<'_> {
                 match outcome {
                     Outcome::Delivered => self.confirmed(&event),
                     Outcome::Reject { reason } => self.rejected(&event, reason),
-                    Outcome::Behind { reason } => {
-                        failure.get_or_insert_with(|| (Arc::clone(&event), None, reason));
-                        left.push(event);
-                    }
                     Outcome::Retry { after, reason } => {
                         failure.get_or_insert_with(|| (Arc::clone(&event), after, reason));
                         left.push(event);
                     }
+                    Outcome::Behind { reason } => {
+                        failure.get_or_insert_with(|| (Arc::clone(&event), None, reason));
+                        left.push(event);
+                    }
                 }
             }
-            let is_progress = left.len() < tried;
-            left.extend(rest);
-            pending = left;
-            if is_progress {
-                (failures, last_success) = (0, Instant::now());
+            if left.len() < tried {
+                (self.state.failures, last_success, is_told) = (0, Instant::now(), false);
             }
             if let Some((event, after, reason)) = failure {
-                failures += 1;
-                if is_progress {
+                self.state.failures = self.state.failures.saturating_add(1);
+                if tried == 1 && self.is_exhausted().await {
+                    self.rejected(&event, reason);
+                    (self.state.failures, last_success, is_told) = (0, Instant::now(), false);
+                    left.clear();
+                } else {
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.note(&format!("trying again: {reason}"));
+                    }
+                    // What was confirmed by now need not come again, whatever ends the wait.
                     self.save()?;
+                    self.wait(last_success, &event, after.unwrap_or_default(), &reason).await?;
                 }
-                self.wait(failures, last_success, &event, after.unwrap_or_default(), &reason).await?;
             }
+            left.extend(rest);
+            pending = left;
         }
         Ok(())
+    }
+
+    /// Whether an event that was alone was tried often enough, and the broker is ready, so that the event must be at fault.
+    async fn is_exhausted(&self) -> bool {
+        let most = self.subscription.retry.max_attempts;
+        most.is_some_and(|most| self.state.failures >= most) && is_ready(self.broker).await.is_ok()
     }
 
     /// The event as it is published: with its timestamp moved, when that was asked for.
@@ -206,36 +233,39 @@ impl Export<'_> {
     fn rejected(&mut self, event: &Event, reason: String) {
         self.state.rejected += 1;
         self.state.ahead.insert(event.offset);
-        let (id, conversation) = (event.id.to_string(), event.conversation.to_string());
         if self.report.rejected.len() < MOST_LISTED {
-            self.note(&format!("event {id} of conversation `{conversation}` was refused: {reason}"));
+            self.note(&format!("{} was refused: {reason}", named(event)));
+            let (id, conversation) = (event.id.to_string(), event.conversation.to_string());
             self.report.rejected.push(RejectedEvent { id, conversation, reason });
         }
     }
 
     /// Waits before the next attempt, or gives up.
-    async fn wait(&self, failures: u32, last_success: Instant, event: &Event, after: Duration, reason: &str) -> Result<(), Halt> {
+    async fn wait(&self, last_success: Instant, event: &Event, after: Duration, reason: &str) -> Result<(), Halt> {
         let left = self.patience.saturating_sub(last_success.elapsed());
         if left.is_zero() {
             let (name, seconds) = (&self.state.broker, self.patience.as_secs());
+            let reason = shortened(reason, usize::MAX);
             return Err(Halt::Failed(format!(
-                "the broker `{name}` has confirmed nothing for {seconds} s; at last, event {} of conversation `{}`: {reason}",
-                event.id, event.conversation
+                "the broker `{name}` has confirmed nothing for {seconds} s; at last, {}: {reason}",
+                named(event)
             )));
         }
-        if failures == 1 {
-            self.note(&format!("trying again: {reason}"));
-        }
-        let wait = self.subscription.retry.backoff.wait(failures, fastrand::f64()).max(after).min(left);
+        let wait = self.subscription.retry.backoff.wait(self.state.failures, fastrand::f64()).max(after).min(left);
         self.stop.run_until_cancelled(sleep(wait)).await.ok_or(Halt::Interrupted)
     }
 
     fn save(&self) -> Result<(), Halt> {
-        self.states.save(&self.state).map_err(|reason| Halt::Failed(format!("how far it has come cannot be stored: {reason}")))
+        self.states.save(&self.state).map_err(Halt::Failed)
     }
 
     /// Tells a person, without disturbing the bar.
     fn note(&self, line: &str) {
         self.bar.suspend(|| output::note(line));
     }
+}
+
+/// ``event 01a1… of conversation `ann` ``, for a person.
+fn named(event: &Event) -> String {
+    format!("event {} of conversation `{}`", event.id, shortened(&event.conversation, usize::MAX))
 }

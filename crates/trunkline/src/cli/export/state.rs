@@ -36,6 +36,12 @@ pub(super) struct State {
     pub(super) events: u64,
     /// How many events the broker refused for good.
     pub(super) rejected: u64,
+    /// How many records could not be read.
+    pub(super) unreadable: u64,
+    /// How often in a row the broker took nothing of what it was given.
+    pub(super) failures: u32,
+    /// How many conversations are selected; `None` means all.
+    listed: Option<usize>,
 }
 
 /// Where the events come from.
@@ -49,7 +55,8 @@ pub(super) enum Origin {
 /// Which events are exported, and how they are changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Selection {
-    /// Only these conversations; `None` means all.
+    /// Only these conversations; `None` means all. They have a file of their own, because they may be many, and never change.
+    #[serde(skip)]
     pub(super) conversations: Option<Vec<String>>,
     /// Only events of this time or later.
     pub(super) minimum: Option<Seconds>,
@@ -118,11 +125,15 @@ impl State {
             ahead: BTreeSet::new(),
             events: 0,
             rejected: 0,
+            unreadable: 0,
+            failures: 0,
+            listed: None,
         }
     }
 }
 
-/// The files of the exports that are not finished: `exports/<id>.json` beside the journal.
+/// The files of the exports that are not finished, beside the journal: `exports/<id>.json`, and `exports/<id>.conversations` where
+/// conversations are selected.
 #[derive(Clone, Debug)]
 pub(super) struct States {
     directory: PathBuf,
@@ -136,41 +147,69 @@ impl States {
     /// The state of the export `id`.
     pub(super) fn load(&self, id: &str) -> Result<State, String> {
         let path = self.path(id);
-        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => there_is_no(&format!("unfinished export {id} in {}", self.directory.display()), self.ids()),
-            _ => format!("{}: {error}", path.display()),
-        })?;
-        let state: State = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let what = format!("unfinished export {id} in {}", self.directory.display());
+                return Err(there_is_no(&what, self.ids()));
+            }
+            text => text.map_err(|error| at(&path, error))?,
+        };
+        let mut state: State = serde_json::from_slice(&text).map_err(|error| at(&path, error))?;
         if state.version != VERSION || state.id != id {
             return Err(format!("{} is not of this version of Trunkline, or of another export", path.display()));
+        }
+        if let Some(count) = state.listed {
+            let path = self.list(id);
+            let text = fs::read(&path).map_err(|error| at(&path, error))?;
+            let conversations: Vec<String> = serde_json::from_slice(&text).map_err(|error| at(&path, error))?;
+            if conversations.len() != count {
+                return Err(format!("{} has {} conversations, and not {count}", path.display(), conversations.len()));
+            }
+            state.selection.conversations = Some(conversations);
         }
         Ok(state)
     }
 
-    /// Writes the state, synced to disk: there is always either the former one or this one.
-    pub(super) fn save(&self, state: &State) -> Result<(), String> {
-        let path = self.path(&state.id);
-        self.write(&path, state).map_err(|error| format!("{}: {error}", path.display()))
+    /// Writes the state of an export that begins, as [`save`](Self::save) does.
+    pub(super) fn begin(&self, state: &mut State) -> Result<(), String> {
+        if let Some(conversations) = &state.selection.conversations {
+            state.listed = Some(conversations.len());
+            self.write(&self.list(&state.id), conversations)?;
+        }
+        self.save(state)
     }
 
-    fn write(&self, path: &Path, state: &State) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let next = path.with_extension("json.next");
-        let mut file = File::create(&next)?;
-        file.write_all(&serde_json::to_vec(state)?)?;
-        file.sync_all()?;
-        fs::rename(&next, path)?;
-        File::open(&self.directory)?.sync_all()
+    /// Writes the state, synced to disk: there is always either the former one or this one.
+    pub(super) fn save(&self, state: &State) -> Result<(), String> {
+        self.write(&self.path(&state.id), state)
+    }
+
+    fn write(&self, path: &Path, content: &impl Serialize) -> Result<(), String> {
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.directory)?;
+            let next = path.with_added_extension("next");
+            let mut file = File::create(&next)?;
+            file.write_all(&serde_json::to_vec(content)?)?;
+            file.sync_all()?;
+            fs::rename(&next, path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(|error| format!("how far it has come cannot be stored: {}", at(path, error)))
     }
 
     /// Removes the state of an export that is finished.
     pub(super) fn remove(&self, id: &str) {
         // One that stays is an export that has nothing left to do.
         let _ = fs::remove_file(self.path(id));
+        let _ = fs::remove_file(self.list(id));
     }
 
     fn path(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{id}.json"))
+    }
+
+    fn list(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{id}.conversations"))
     }
 
     fn ids(&self) -> Vec<String> {
@@ -179,6 +218,10 @@ impl States {
         ids.sort_unstable();
         ids
     }
+}
+
+fn at(path: &Path, error: impl std::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -199,14 +242,23 @@ mod tests {
         let mut state = State::new("kitchen", Origin::TrackerStore, "a place".to_owned(), selection);
         state.position = Position { conversation: Some("ann".to_owned()), next: 7 };
         state.ahead = [9, 12].into();
-        states.save(&state).expect("a write");
+        states.begin(&mut state).expect("a write");
         state.events = 3;
         states.save(&state).expect("another write");
         assert_eq!(states.load(&state.id), Ok(state.clone()));
         let error = states.load("0").expect_err("no such export");
         assert!(error.contains(&state.id), "{error}");
+        // Without its list an export of two conversations would become one of all.
+        let list = directory.path().join("exports").join(format!("{}.conversations", state.id));
+        let text = fs::read(&list).expect("a list");
+        fs::write(&list, "[]").expect("a write");
+        assert!(states.load(&state.id).expect_err("another list").ends_with("has 0 conversations, and not 2"));
+        fs::remove_file(&list).expect("it is there");
+        assert!(states.load(&state.id).expect_err("no list").contains(".conversations: "));
+        fs::write(&list, text).expect("a write");
         states.remove(&state.id);
         assert!(states.load(&state.id).expect_err("gone").ends_with("there are: none"));
+        assert_eq!(fs::read_dir(directory.path().join("exports")).expect("a directory").count(), 0);
     }
 
     #[test]
