@@ -104,13 +104,10 @@ struct Following {
 impl Following {
     /// Prints what comes. What fails after it went well once is tried again.
     async fn follow(&mut self, source: &dyn Source) -> Result<(), Failure> {
-        let (backoff, mut failures) = (Backoff::default(), 0);
+        let (backoff, mut failures, mut was_open) = (Backoff::default(), 0, false);
         loop {
-            let mut is_open = false;
-            let Err(reason) = self.read(source, &mut is_open).await? else { return Ok(()) };
-            if is_open {
-                failures = 0;
-            } else if failures == 0 {
+            let Err(reason) = self.read(source, &mut was_open, &mut failures).await? else { return Ok(()) };
+            if !was_open {
                 return Err(Failure::new(reason));
             }
             failures += 1;
@@ -120,12 +117,17 @@ impl Following {
     }
 
     /// Reads until the end, or until the source fails; the inner error says why.
-    async fn read(&mut self, source: &dyn Source, is_open: &mut bool) -> Result<Result<(), String>, Failure> {
+    async fn read(
+        &mut self,
+        source: &dyn Source,
+        was_open: &mut bool,
+        failures: &mut u32,
+    ) -> Result<Result<(), String>, Failure> {
         let mut reader = match source.open().await {
             Ok(reader) => reader,
             Err(reason) => return Ok(Err(reason)),
         };
-        *is_open = true;
+        *was_open = true;
         while self.left != Some(0) {
             let batch = match reader.receive().await {
                 Ok(Some(batch)) => batch,
@@ -142,6 +144,8 @@ impl Following {
             {
                 return Ok(Err(reason));
             }
+            // Only what was read shows that it goes well: a source may open again and again, and give nothing.
+            *failures = 0;
         }
         Ok(Ok(()))
     }
@@ -192,7 +196,54 @@ fn shown(event: NewEvent, number: u64) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use trunkline_core::Reader;
+
     use super::*;
+
+    /// Can be opened, and gives nothing but errors.
+    #[derive(Default)]
+    struct Broken(AtomicUsize);
+
+    #[async_trait]
+    impl Source for Broken {
+        fn place(&self) -> String {
+            "nowhere".to_owned()
+        }
+
+        async fn open(&self) -> Result<Box<dyn Reader>, String> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(Self::default()))
+        }
+
+        async fn is_ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Reader for Broken {
+        async fn receive(&mut self) -> Result<Option<Vec<Received>>, String> {
+            Err("nothing is here".to_owned())
+        }
+
+        async fn settle(&mut self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_opens_and_gives_nothing_is_opened_less_and_less_often() {
+        let source = Broken::default();
+        let mut following = Following { json: true, left: None, printed: 0 };
+        // A clock that jumps from wait to wait.
+        let following = tokio::time::timeout(Duration::from_secs(100), following.follow(&source));
+        assert!(following.await.is_err());
+        let opened = source.0.load(Ordering::Relaxed);
+        assert!((10..=15).contains(&opened), "{opened} times");
+    }
 
     #[test]
     fn a_message_is_one_line_whatever_it_is() {

@@ -8,9 +8,10 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use trunkline_testkit::services;
+use trunkline_testkit::{journal_bodies, services};
 
-use crate::common::{CONVERSATION, Ran, command, project, run};
+use crate::common::{CONVERSATION, Ran, Served, command, project, run};
+use crate::export::until;
 
 /// Sends one command to the shared Redis.
 pub(crate) fn redis(arguments: &[&str]) -> String {
@@ -132,8 +133,8 @@ fn a_table_is_followed_from_its_beginning_and_nothing_is_stored_beside_it() {
     let directory = project(&CONVERSATION);
     fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: sql, db: events.db}\n").unwrap();
     assert_eq!(run(directory.path(), &["export"]).code, Some(0));
-    for _ in 0..2 {
-        let ran = consume(directory.path(), &["sqlite:///events.db", "--table", "events", "--json", "--count", "4"]);
+    for place in [&["sqlite:///events.db", "--table", "events"][..], &["sqlite:///events.db"], &["--broker", "sql"]] {
+        let ran = consume(directory.path(), &[place, &["--json", "--count", "4"]].concat());
         assert_eq!((ran.code, ran.out.lines().collect::<Vec<_>>()), (Some(0), CONVERSATION.to_vec()), "{}", ran.err);
     }
     let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
@@ -185,6 +186,22 @@ fn brokers_and_sources_of_the_project_are_read_by_name() {
     let ran = run(directory.path(), &["check", "--connect"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.out.contains("sources    in (redis)\n") && ran.out.contains("source     in (redis): ok\n"), "{ran:?}");
+    redis(&["DEL", &key]);
+}
+
+#[test]
+fn what_is_consumed_from_a_broker_is_not_taken_from_a_gateway_that_reads_there() {
+    let key = key("beside");
+    // The gateway of another project has the stream as a source.
+    let (directory, reader) = (published(&key, "stream"), tempfile::tempdir().unwrap());
+    let source = format!("sources: {{type: redis, url: \"{}\", key: \"{key}\"}}\n", address());
+    fs::write(reader.path().join("trunkline.yml"), source).unwrap();
+    let ran = consume(directory.path(), &["--broker", "redis", "--json", "--count", "4"]);
+    assert_eq!((ran.code, ran.out.lines().collect::<Vec<_>>()), (Some(0), CONVERSATION.to_vec()), "{}", ran.err);
+    let _served = Served::start(reader.path());
+    let journal = reader.path().join(".trunkline");
+    until("the gateway has what was consumed", || journal_bodies(&journal).len() == CONVERSATION.len());
+    assert_eq!(journal_bodies(&journal), CONVERSATION);
     redis(&["DEL", &key]);
 }
 
