@@ -132,10 +132,59 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Logs go to standard error: text for people, JSON for machines; coloured only on a terminal.
 pub(super) fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(log_filter("info")).with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// What `RUST_LOG` says, or else everything from `level` on but what lapin says: that is whole messages, and an error of its own for
+/// every connection that is lost, where ours has said already what matters.
+pub(super) fn log_filter(level: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter(level))
+}
+
+fn default_filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("{level},lapin=off"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lapin_is_not_heard_unless_it_is_asked_for() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(default_filter("info"))
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "lapin::channel", "its own");
+            tracing::info!("ours");
+            tracing::debug!("too much");
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with("ours\n") && text.lines().count() == 1, "{text}");
     }
 }

@@ -9,7 +9,6 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
 
 use trunkline_brokers::Brokers;
 
@@ -17,6 +16,7 @@ use super::ProjectArgs;
 use super::client::Client;
 use super::gist::shortened;
 use super::output::{self, Failure, Outcome};
+use super::serve::log_filter;
 use crate::config::{Overrides, Plan};
 use crate::gateway::Gateway;
 
@@ -67,8 +67,7 @@ async fn connect(plan: Plan) -> Result<(Client, Option<Gateway>), Failure> {
         return Ok((client, None));
     }
     // Its log would stand between the lines of the conversation.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    tracing_subscriber::fmt().with_env_filter(log_filter("error")).with_writer(io::stderr).with_target(false).init();
     let gateway = Gateway::start(plan).await?;
     Ok((Client::at(gateway.address(), None)?, Some(gateway)))
 }
