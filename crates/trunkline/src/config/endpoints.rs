@@ -47,7 +47,9 @@ pub(super) fn source_of_broker(root: &Section<'_>, directory: &Path, brokers: &B
     root.sections("event_broker", |section| {
         let (key, kind) = kind(section);
         let its_name = match brokers.find(&kind) {
-            Ok(spec) => shared(section, spec, |shared| shared.string("name")).unwrap_or_else(|| spec.default_name(&kind).to_owned()),
+            Ok(spec) => {
+                shared(section, spec, |shared| shared.string("name")).unwrap_or_else(|| spec.default_name(&kind).to_owned())
+            }
             Err(_) => section.string("name").unwrap_or_else(|| kind.clone()),
         };
         section.entries();

@@ -78,7 +78,7 @@ fn event(number: usize) -> String {
 
 /// How many lines of a file are complete; one may just be written.
 fn written(log: &Path) -> usize {
-    std::fs::read(log).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
+    std::fs::read_to_string(log).unwrap_or_default().matches('\n').count()
 }
 
 fn bodies(project: &Project) -> Vec<String> {
