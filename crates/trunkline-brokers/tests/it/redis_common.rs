@@ -89,14 +89,20 @@ pub(crate) async fn list(url: &str, key: &str) -> Vec<String> {
 
 /// The fields of each entry of a stream, in order.
 pub(crate) async fn stream(url: &str, key: &str) -> Vec<HashMap<String, String>> {
-    let entries: Vec<Value> = run(url, &format!("XRANGE {key} - +")).await;
-    entries
-        .into_iter()
-        .map(|entry| {
-            let Value::Array(mut parts) = entry else { panic!("no entry: {entry:?}") };
-            from_redis_value(parts.remove(1)).unwrap()
-        })
-        .collect()
+    fields(run(url, &format!("XRANGE {key} - +")).await)
+}
+
+/// The same, of a stream of a cluster.
+pub(crate) async fn cluster_stream(url: &str, key: &str) -> Vec<HashMap<String, String>> {
+    fields(cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut cluster(url).await).await.unwrap())
+}
+
+fn fields(entries: Vec<Value>) -> Vec<HashMap<String, String>> {
+    let fields = |entry| {
+        let Value::Array(mut parts) = entry else { panic!("no entry: {entry:?}") };
+        from_redis_value(parts.remove(1)).unwrap()
+    };
+    entries.into_iter().map(fields).collect()
 }
 
 /// A client of a cluster.
@@ -108,13 +114,7 @@ pub(crate) async fn cluster(url: &str) -> ClusterConnection {
 
 /// The bodies in a stream of a cluster, in order.
 pub(crate) async fn cluster_bodies(url: &str, key: &str) -> Vec<String> {
-    let entries: Vec<Value> = cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut cluster(url).await).await.unwrap();
-    let body = |entry| {
-        let Value::Array(mut parts) = entry else { panic!("no entry: {entry:?}") };
-        let mut fields: HashMap<String, String> = from_redis_value(parts.remove(1)).unwrap();
-        fields.remove("data").unwrap()
-    };
-    entries.into_iter().map(body).collect()
+    cluster_stream(url, key).await.into_iter().map(|mut fields| fields.remove("data").unwrap()).collect()
 }
 
 /// The keys of a cluster that begin with `prefix`.

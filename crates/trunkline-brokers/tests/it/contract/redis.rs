@@ -1,5 +1,6 @@
 //! Redis: streams and lists of a single server, and of a cluster with one slot and with many.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use trunkline_core::Broker;
 use trunkline_testkit::contract::{self, Arrived, Subject};
 use trunkline_testkit::services::{self, Private};
 
-use crate::redis_common::{broker, cluster_bodies, cluster_keys, list, run, stream, unique};
+use crate::redis_common::{broker, cluster_keys, cluster_stream, list, run, stream, unique};
 
 struct Redis {
     url: String,
@@ -43,6 +44,10 @@ impl Redis {
     }
 }
 
+fn entry(mut fields: HashMap<String, String>) -> Arrived {
+    Arrived { body: fields.remove("data").unwrap().into(), id: fields.remove("id") }
+}
+
 #[async_trait]
 impl Subject for Redis {
     fn broker(&self) -> Arc<dyn Broker> {
@@ -52,15 +57,12 @@ impl Subject for Redis {
     async fn arrived(&self) -> Vec<Arrived> {
         match self.shape {
             Shape::List => list(&self.url, &self.key).await.into_iter().map(Arrived::body).collect(),
-            Shape::Stream => {
-                let entries = stream(&self.url, &self.key).await.into_iter();
-                entries.map(|entry| Arrived { body: entry["data"].clone().into(), id: Some(entry["id"].clone()) }).collect()
-            }
-            Shape::Cluster => cluster_bodies(&self.url, &self.key).await.into_iter().map(Arrived::body).collect(),
+            Shape::Stream => stream(&self.url, &self.key).await.into_iter().map(entry).collect(),
+            Shape::Cluster => cluster_stream(&self.url, &self.key).await.into_iter().map(entry).collect(),
             Shape::ClusterKeys => {
                 let mut arrived = Vec::new();
                 for key in cluster_keys(&self.url, &format!("{}.", self.key)).await {
-                    arrived.extend(cluster_bodies(&self.url, &key).await.into_iter().map(Arrived::body));
+                    arrived.extend(cluster_stream(&self.url, &key).await.into_iter().map(entry));
                 }
                 arrived
             }
