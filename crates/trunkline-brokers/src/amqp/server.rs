@@ -26,7 +26,7 @@ pub(super) struct Server {
     pub(super) password: Secret,
     /// Present when the connection is encrypted.
     pub(super) tls: Option<TlsFiles>,
-    /// In seconds, 0 for none; `None`: as the server proposes.
+    /// In seconds, from 1; `None`, and what is longer than the server proposes: as it proposes.
     pub(super) heartbeat: Option<u16>,
     /// How the connection is called in the server's lists.
     pub(super) name: String,
@@ -72,6 +72,9 @@ impl Server {
         let address = address?;
         let query = Query::read(section, &address);
         let tls = tls_files(section, &address, cafile, query.tls, directory, environment);
+        if let (Some(chosen), Some(other)) = (address.port, port.filter(|port| address.port != Some(*port))) {
+            section.warning("port", format!("the URL names port {chosen}, which wins over {other}"), None);
+        }
         let default_port = if address.is_tls == Some(true) { TLS_PORT } else { PORT };
         if address.is_tls.is_none() && tls.is_some() && port.is_none() {
             let hint = format!("RabbitMQ listens for TLS on {TLS_PORT} unless told otherwise: set `port: {TLS_PORT}`");
@@ -156,12 +159,14 @@ impl Query {
         for (key, value) in &address.query {
             let path = || Some(PathBuf::from(value)).filter(|path| !path.as_os_str().is_empty());
             match key.as_str() {
-                "heartbeat" => {
-                    query.heartbeat = value.parse().ok();
-                    if query.heartbeat.is_none() {
-                        section.error("url", "`heartbeat` in the URL must be seconds from 0 to 65535", None);
+                "heartbeat" => match value.parse() {
+                    Ok(0) => {
+                        let hint = "it can only be shortened here; the server's own setting is `heartbeat` in rabbitmq.conf";
+                        section.warning("url", "`heartbeat=0` in the URL has no effect", Some(hint));
                     }
-                }
+                    Ok(seconds) => query.heartbeat = Some(seconds),
+                    Err(_) => section.error("url", "`heartbeat` in the URL must be seconds from 1 to 65535", None),
+                },
                 "name" => query.name = Some(value.clone()),
                 "cafile" => query.tls.ca = path(),
                 "certfile" => query.tls.certificate = path(),
@@ -217,6 +222,9 @@ fn tls_files(
             let hint = "decrypt the key file, for example with `openssl pkey`";
             section.warning("url", format!("{KEY_PASSWORD} has no effect, as in Rasa"), Some(hint));
         }
+    } else if files.certificate.is_none() && (certificate.is_some() || key.is_some()) {
+        let message = format!("no client certificate is shown: that takes both {CLIENT_CERTIFICATE} and {CLIENT_KEY}");
+        section.warning("url", message, Some("or name it with `?certfile=…&keyfile=…` in the URL"));
     }
     files.ca = files.ca.or(cafile.map(PathBuf::from)).or(authority);
     let place = |path: PathBuf| directory.join(path);

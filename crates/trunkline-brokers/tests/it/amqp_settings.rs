@@ -124,7 +124,9 @@ fn what_stands_in_a_url_is_read_or_answered() {
             "error: event_broker.url: `capath` in the URL is not supported (put the certificates into one file",
         ),
         ("amqps://h?keyfile=x", "error: event_broker.url: `keyfile` in the URL needs a `certfile`"),
-        ("amqp://h?heartbeat=x", "error: event_broker.url: `heartbeat` in the URL must be seconds from 0 to 65535"),
+        ("amqp://h?heartbeat=x", "error: event_broker.url: `heartbeat` in the URL must be seconds from 1 to 65535"),
+        ("amqp://h?heartbeat=65536", "error: event_broker.url: `heartbeat` in the URL must be seconds from 1 to 65535"),
+        ("amqp://h?heartbeat=0", "warning: event_broker.url: `heartbeat=0` in the URL has no effect (it can only be shortened"),
         (
             "amqp://h?cafile=x",
             "warning: event_broker.url: files for TLS have no effect beside `amqp://` (begin the URL with `amqps://`)",
@@ -135,6 +137,14 @@ fn what_stands_in_a_url_is_read_or_answered() {
         let said = said(url);
         assert!(said.len() == 1 && said[0].starts_with(expected), "{url}: {said:?}");
     }
+}
+
+#[test]
+fn a_port_beside_another_in_the_url_is_warned_of() {
+    let said = |url: &str, port: &str| said(&format!("url: {url}\nport: {port}\n{LOGIN}queues: q"));
+    assert_eq!(said("amqp://h:5673", "5672"), ["warning: event_broker.port: the URL names port 5673, which wins over 5672"]);
+    assert_eq!(said("amqp://h:5673", "'5673'"), [""; 0]);
+    assert_eq!(said("amqp://h", "5673"), [""; 0]);
 }
 
 #[test]
@@ -158,6 +168,11 @@ fn the_variables_of_the_original_for_tls_are_read_or_answered() {
         ]
     );
     assert_eq!(said_in(&format!("url: amqp://h\n{LOGIN}queues: q"), &all), [""; 0]);
+    let half = "warning: event_broker.url: no client certificate is shown: that takes both RABBITMQ_SSL_CLIENT_CERTIFICATE and RABBITMQ_SSL_CLIENT_KEY (or name it with `?certfile=…&keyfile=…` in the URL)";
+    for name in [&["RABBITMQ_SSL_CLIENT_CERTIFICATE"], &["RABBITMQ_SSL_CLIENT_KEY"]] {
+        assert_eq!(said_in(&format!("url: amqps://h\n{LOGIN}queues: q"), &with(name)), [half]);
+        assert_eq!(said_in(&format!("url: amqps://h?certfile=x\n{LOGIN}queues: q"), &with(name)), [""; 0]);
+    }
 }
 
 #[test]
