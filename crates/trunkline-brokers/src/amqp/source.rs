@@ -6,10 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::{SelectAll, Stream, once};
 use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use tokio::runtime::Handle;
 use trunkline_core::{Reader, Received, Source};
 
 use super::explain::say;
@@ -31,6 +32,13 @@ impl AmqpSource {
     pub(super) fn new(server: Server, queues: Vec<String>, prefetch: u16) -> Self {
         Self { server, queues, prefetch }
     }
+
+    /// Looks for a queue.
+    async fn find(&self, channel: &Channel, queue: &str) -> Result<(), String> {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let there = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        exchange(&self.server, &format!("read from the queue `{queue}`"), there).await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -41,37 +49,39 @@ impl Source for AmqpSource {
     }
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
-        let Link { connection, channel: mut next, .. } = Link::open(&self.server).await?;
+        let link = Link::open(&self.server).await?;
+        let mut next = link.channel.clone();
         let mut deliveries = SelectAll::new();
         let mut queues = Vec::new();
         for (index, queue) in self.queues.iter().enumerate() {
             // A channel for each: an acknowledgement of several messages counts for all that its channel has given.
             if index > 0 {
-                next = channel(&self.server, &connection).await?;
+                next = channel(&self.server, &link.connection).await?;
             }
-            let name = || queue.as_str().into();
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let there = next.queue_declare(name(), passive, FieldTable::default());
-            exchange(&self.server, &format!("read from the queue `{queue}`"), there).await?;
+            self.find(&next, queue).await?;
             let ahead = next.basic_qos(self.prefetch, BasicQosOptions::default());
             exchange(&self.server, "limit what is sent ahead", ahead).await?;
-            let consume = next.basic_consume(name(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+            let consume =
+                next.basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
             let consumer = exchange(&self.server, &format!("read from the queue `{queue}`"), consume).await?;
             let given = consumer.map(move |delivery| (index, Some(delivery))).chain(once(async move { (index, None) }));
             deliveries.push(Box::pin(given) as Given);
             queues.push(Queue { name: queue.as_str().into(), _channel: next.clone(), last: None });
         }
-        Ok(Box::new(AmqpReader { server: self.server.clone(), _connection: connection, deliveries, queues }))
+        Ok(Box::new(AmqpReader { server: self.server.clone(), link: Some(link), deliveries, queues }))
     }
 
     async fn is_ready(&self) -> Result<(), String> {
-        let Link { channel, .. } = Link::open(&self.server).await?;
-        for queue in &self.queues {
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let there = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
-            exchange(&self.server, &format!("read from the queue `{queue}`"), there).await?;
-        }
-        Ok(())
+        let link = Link::open(&self.server).await?;
+        let finding = async {
+            for queue in &self.queues {
+                self.find(&link.channel, queue).await?;
+            }
+            Ok(())
+        };
+        let found = finding.await;
+        link.close().await;
+        found
     }
 }
 
@@ -80,10 +90,20 @@ type Given = Pin<Box<dyn Stream<Item = (usize, Option<lapin::Result<Delivery>>)>
 
 struct AmqpReader {
     server: Server,
-    /// Closed when it is dropped, whereupon the server gives to others what was not settled.
-    _connection: Connection,
+    /// There until this is dropped.
+    link: Option<Link>,
     deliveries: SelectAll<Given>,
     queues: Vec<Queue>,
+}
+
+impl Drop for AmqpReader {
+    /// Says goodbye, whereupon the server gives to others what was not settled, and that alone: cut short, it might not have seen
+    /// the last acknowledgement.
+    fn drop(&mut self) {
+        if let (Some(link), Ok(runtime)) = (self.link.take(), Handle::try_current()) {
+            runtime.spawn(link.close());
+        }
+    }
 }
 
 struct Queue {

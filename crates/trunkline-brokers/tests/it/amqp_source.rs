@@ -1,5 +1,6 @@
 //! RabbitMQ as a source.
 
+use futures_util::FutureExt as _;
 use trunkline_core::{Broker as _, Reader, Received, Source as _};
 
 use crate::amqp_common::{PATIENCE, Place, bodies, data, source};
@@ -77,18 +78,47 @@ async fn several_queues_are_read_and_settled_each_for_itself() {
 #[tokio::test]
 async fn giving_up_waiting_loses_nothing() {
     let place = Place::new("source-cancel");
-    let (broker, events) = (place.broker(""), journal(20));
+    let (broker, events) = (place.broker(""), journal(60));
     deliver(&broker, &batch(&events[..1], &key())).await;
     let mut reader = place.source("").open().await.unwrap();
     let mut received = receive(&mut *reader, 1).await;
-    for event in &events[1..] {
-        let waiting = reader.receive();
-        drop(waiting);
-        deliver(&broker, &batch(std::slice::from_ref(event), &key())).await;
+    let mut given_up = 0;
+    for part in events[1..].chunks(10) {
+        let part = batch(part, &key());
+        let mut publishing = std::pin::pin!(deliver(&broker, &part));
+        // While messages arrive, it waits for a moment again and again.
+        while (&mut publishing).now_or_never().is_none() {
+            match reader.receive().now_or_never() {
+                Some(next) => received.extend(next.unwrap().expect("a queue has no end")),
+                None => given_up += 1,
+            }
+            tokio::task::yield_now().await;
+        }
     }
-    received.extend(receive(&mut *reader, 19).await);
+    assert!(given_up > 0);
+    let missing = events.len() - received.len();
+    received.extend(receive(&mut *reader, missing).await);
     assert_eq!(bodies_of(&received), bodies(&events));
     broker.close().await;
+}
+
+#[tokio::test]
+async fn asking_whether_it_is_ready_takes_nothing_and_disturbs_nobody() {
+    let place = Place::new("source-ready");
+    let (broker, source, events) = (place.broker(""), place.source("prefetch: 5"), journal(20));
+    deliver(&broker, &batch(&events, &key())).await;
+    let mut reader = source.open().await.unwrap();
+    receive(&mut *reader, 5).await;
+    assert_eq!(source.is_ready().await, Ok(()));
+    reader.settle().await.unwrap();
+    receive(&mut *reader, 5).await;
+    reader.settle().await.unwrap();
+    assert_eq!(source.is_ready().await, Ok(()));
+    drop(reader);
+    // Five were sent ahead to the reader; nobody has seen the others.
+    let left = place.take(10).await;
+    assert_eq!(data(&left), bodies(&events[10..]));
+    assert!(left[5..].iter().all(|message| !message.redelivered));
 }
 
 #[tokio::test]
@@ -96,6 +126,7 @@ async fn a_queue_that_is_not_there_is_named_and_not_created() {
     let place = Place::new("source-missing");
     for _ in 0..2 {
         let said = place.source("").open().await.map(drop).unwrap_err();
+        assert_eq!(place.source("").is_ready().await.unwrap_err(), said);
         assert!(said.contains(&format!("cannot read from the queue `{}`", place.queue)), "{said}");
         assert!(said.contains("NOT_FOUND"), "{said}");
     }
