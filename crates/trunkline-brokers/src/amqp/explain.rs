@@ -1,26 +1,13 @@
 //! What went wrong with the server, for a person at night.
 
-use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use lapin::ErrorKind;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::address::TLS_PORT;
-use super::link::CONNECT;
 use super::server::Server;
-
-/// A sentence on its way through the client library.
-#[derive(Debug)]
-pub(super) struct Sentence(pub(super) String);
-
-impl fmt::Display for Sentence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Sentence {}
 
 /// The error in as few words as possible; the server's own where it sent some.
 pub(super) fn say(error: &lapin::Error) -> String {
@@ -55,8 +42,7 @@ pub(super) fn hint(error: &lapin::Error) -> String {
     }
 }
 
-pub(super) fn unreachable(server: &Server, error: Option<io::Error>) -> String {
-    let error = error.map_or_else(|| format!("no connection within {} s", CONNECT.as_secs()), |error| error.to_string());
+pub(super) fn unreachable(server: &Server, error: &io::Error) -> String {
     format!("cannot reach RabbitMQ at {}: {error}; is it running, and is this its port?", server.place())
 }
 
@@ -112,7 +98,6 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
     let (place, user, vhost) = (server.place(), &server.username, &server.vhost);
     match error.kind() {
         ErrorKind::IOError(error) => match error.get_ref() {
-            Some(inner) if inner.is::<Sentence>() => inner.to_string(),
             Some(inner) if inner.is::<TlsError>() => format!("RabbitMQ at {place}: no encrypted connection: {}", alert(error)),
             // A server that refuses a client certificate may be gone before its reason has arrived.
             _ if server.tls.is_some() => format!(
@@ -143,4 +128,33 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
         }
         _ => format!("RabbitMQ at {place}: no connection: {}", say(error)),
     }
+}
+
+/// Why a queue sent a message back with a refusal.
+pub(super) fn full(server: &Server, exchange: &str) -> String {
+    format!(
+        "RabbitMQ at {} refused the event: a queue behind the exchange `{exchange}` is full and has `overflow: reject-publish`, \
+         or is not available",
+        server.place()
+    )
+}
+
+/// Why the server sent a message back.
+pub(super) fn unroutable(server: &Server, exchange: &str) -> String {
+    format!("RabbitMQ at {}: the exchange `{exchange}` leads the event to no queue; bind one to it", server.place())
+}
+
+/// Why the server does not read what it is sent.
+pub(super) fn blocked(server: &Server) -> String {
+    let place = server.place();
+    format!("RabbitMQ at {place} takes no events now: it is short of memory or disk (see `rabbitmq-diagnostics alarms`)")
+}
+
+pub(super) fn unconfirmed(server: &Server, waited: Duration) -> String {
+    format!("RabbitMQ at {} did not confirm the event within {:.0} s", server.place(), waited.as_secs_f32())
+}
+
+/// Why a message has no confirm although its connection is well.
+pub(super) fn unasked(server: &Server) -> String {
+    format!("RabbitMQ at {}: the connection gives no confirms", server.place())
 }

@@ -23,6 +23,8 @@ mod address;
 mod broker;
 mod explain;
 mod link;
+mod refusals;
+mod sending;
 mod server;
 mod settings;
 mod source;

@@ -8,7 +8,7 @@ use trunkline_brokers::AmqpBroker;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Broker as _, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
 
-use crate::amqp_common::{Place, assert_complete_and_in_order, bodies, broker, broker_in, data, read};
+use crate::amqp_common::{Place, assert_complete_and_in_order, bodies, broker, broker_in, data, eval_shared, read};
 use crate::common::{batch, deliver, event, journal, key};
 
 #[tokio::test]
@@ -108,6 +108,23 @@ async fn a_login_in_the_url_will_do() {
     );
     deliver(&broker(&yaml), &batch(&journal(1), &key())).await;
     place.take(1).await;
+}
+
+#[tokio::test]
+async fn the_heartbeat_of_the_server_can_be_shortened_and_not_lengthened() {
+    for (query, seconds) in [("", "60"), ("&heartbeat=7", "7"), ("&heartbeat=600", "60")] {
+        let place = Place::new("heartbeat");
+        let yaml = place.yaml("").replace("/%2F", &format!("/%2F?name={}{query}", place.exchange));
+        let broker = broker(&yaml);
+        deliver(&broker, &batch(&journal(1), &key())).await;
+        let name = format!("{{<<\"connection_name\">>, longstr, <<\"{}\">>}}", place.exchange);
+        let agreed = format!(
+            "lists:sum([Timeout || [{{client_properties, Properties}}, {{timeout, Timeout}}] \
+             <- rabbit_networking:connection_info_all([client_properties, timeout]), is_list(Properties), lists:member({name}, Properties)])."
+        );
+        assert_eq!(eval_shared(&agreed).await, seconds, "{query}");
+        broker.close().await;
+    }
 }
 
 #[tokio::test]

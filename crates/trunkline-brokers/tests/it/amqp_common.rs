@@ -1,7 +1,8 @@
 //! A RabbitMQ server, names of our own on it, and a client that reads what arrived.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,17 +10,17 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use trunkline_brokers::{AmqpBroker, AmqpSource};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::Event;
-use trunkline_core::json::{self, Layout};
 use trunkline_testkit::contract::Arrived;
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
@@ -63,6 +64,15 @@ impl Place {
         source(&format!("url: amqp://127.0.0.1:{port}\nusername: {USER}\npassword: {PASSWORD}\nqueues: {queue}\n{more}"))
     }
 
+    /// Creates the queue, on a server of a test's own that is going to be killed.
+    ///
+    /// RabbitMQ 3.10 may forget a durable queue, with all that it has confirmed, when it is killed soon after the queue was
+    /// created: of that it keeps a log, which it writes out later. Any client sees that; so here the log is written out at once.
+    pub(crate) async fn create_for_good(&self, server: &Private) {
+        self.client().await.count(&self.queue).await;
+        assert_eq!(eval(server, "mnesia:dump_log().").await, "dumped");
+    }
+
     pub(crate) async fn client(&self) -> Client {
         let uri = AMQPUri {
             authority: AMQPAuthority {
@@ -94,8 +104,10 @@ impl Client {
     /// Takes `count` messages from a queue, which may not exist yet.
     pub(crate) async fn take(&self, queue: &str, count: usize) -> Vec<Delivery> {
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let consumer = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.unwrap();
-        let taken = timeout(PATIENCE, consumer.take(count).map(Result::unwrap).collect::<Vec<_>>()).await;
+        let mut consumer = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.unwrap();
+        let taken = timeout(PATIENCE, consumer.by_ref().take(count).map(Result::unwrap).collect::<Vec<_>>()).await;
+        // What is published from now on is for others.
+        self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.unwrap();
         taken.expect("all messages arrive in time")
     }
 
@@ -104,12 +116,11 @@ impl Client {
         const LAST: &[u8] = b"last";
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         self.channel.basic_publish("".into(), queue.into(), options, LAST, properties).await.unwrap();
-        let consume = self.channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-        let mut consumer = consume.await.unwrap();
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let mut consumer = self.channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.unwrap();
         let mut arrived = Vec::new();
         loop {
             let delivery = timeout(PATIENCE, consumer.next()).await.expect("in time").unwrap().unwrap();
-            delivery.ack(BasicAckOptions::default()).await.unwrap();
             if delivery.data == LAST {
                 return arrived;
             }
@@ -126,6 +137,12 @@ impl Client {
         self.channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
         let options = QueueBindOptions::default();
         self.channel.queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default()).await.unwrap();
+    }
+
+    /// How many messages the queue holds that nobody has taken; it is created if need be.
+    pub(crate) async fn count(&self, queue: &str) -> usize {
+        let durable = QueueDeclareOptions::durable();
+        self.channel.queue_declare(queue.into(), durable, FieldTable::default()).await.unwrap().message_count() as usize
     }
 
     pub(crate) async fn delete_queue(&self, queue: &str) {
@@ -173,28 +190,40 @@ pub(crate) fn source(yaml: &str) -> AmqpSource {
     source.unwrap()
 }
 
-/// A server of a test's own, which it may kill.
-///
-/// RabbitMQ 3.10 may forget a durable queue, with all that it has confirmed, when it is killed soon after it was started for the
-/// very first time; any client sees that. So this is not its first start.
-pub(crate) async fn private() -> Private {
-    let server = Private::start("rabbitmq").await;
-    server.kill().await;
-    server.start_again().await;
-    server
+/// Runs an expression in a server of a test's own, and gives what comes of it.
+pub(crate) async fn eval(server: &Private, expression: &str) -> String {
+    eval_at(server.directory(), server.port("rabbitmq"), expression).await
 }
 
-/// Runs an expression in a server of a test's own.
-pub(crate) async fn eval(server: &Private, expression: &str) {
-    let base = server.port("rabbitmq") - 1;
-    let output = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        .args(["-n", &format!("trunkline-{base}@localhost"), "eval", expression])
-        .env("HOME", server.directory().join("rabbitmq"))
+/// Runs an expression in the server that all tests share, and gives what comes of it.
+pub(crate) async fn eval_shared(expression: &str) -> String {
+    eval_at(&services::dir(), services::port("rabbitmq"), expression).await
+}
+
+/// Asks as another node of Erlang: `rabbitmqctl` is a virtual machine of its own, which takes seconds to start.
+async fn eval_at(directory: &Path, port: u16, expression: &str) -> String {
+    let base = port - 1;
+    let cookie = std::fs::read_to_string(directory.join("rabbitmq/.erlang.cookie")).unwrap();
+    let mut call = tokio::process::Command::new("erl_call")
+        .args(["-sname", &format!("trunkline-{base}@localhost"), "-c", cookie.trim(), "-e"])
         .env("ERL_EPMD_PORT", (base + 4).to_string())
-        .output()
-        .await
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    call.stdin.take().unwrap().write_all(format!("{expression}\n").as_bytes()).await.unwrap();
+    let answer = String::from_utf8(call.wait_with_output().await.unwrap().stdout).unwrap();
+    let value = answer.strip_prefix("{ok, ").and_then(|answer| answer.strip_suffix('}'));
+    value.unwrap_or_else(|| panic!("{expression} {answer}")).to_owned()
+}
+
+/// Makes the server say that it is short of disk, so that it takes no messages.
+pub(crate) async fn set_alarm(server: &Private) {
+    eval(server, "rabbit_alarm:set_alarm({{resource_limit, disk, node()}, []}).").await;
+}
+
+pub(crate) async fn clear_alarm(server: &Private) {
+    eval(server, "rabbit_alarm:clear_alarm({resource_limit, disk, node()}).").await;
 }
 
 /// The bodies of `events`.
@@ -206,27 +235,23 @@ pub(crate) fn data(deliveries: &[Delivery]) -> Vec<Vec<u8>> {
     deliveries.iter().map(|delivery| delivery.data.clone()).collect()
 }
 
-/// Demands that all `events` arrived, and that within each conversation each was first seen in the order of `events`.
+/// Demands that all `events` arrived and nothing else, and that within each conversation each was first seen in the order of
+/// `events`.
 pub(crate) fn assert_complete_and_in_order(events: &[Arc<Event>], arrived: &[Arrived]) {
-    let first = |bodies: Vec<Vec<u8>>, conversation: &str| {
-        let start = format!("{{\"sender_id\": {},", json::quote(conversation, Layout::Dumps));
-        let mut seen = HashSet::new();
-        let bodies = bodies.into_iter().filter(|body| body.starts_with(start.as_bytes()) && seen.insert(body.clone()));
-        bodies.map(|body| String::from_utf8(body).unwrap()).collect::<Vec<_>>()
-    };
-    let conversations: HashSet<&str> = events.iter().map(|event| event.conversation.as_str()).collect();
-    for conversation in conversations {
-        let (sent, seen) = (
-            first(bodies(events), conversation),
-            first(arrived.iter().map(|message| message.body.clone()).collect(), conversation),
-        );
-        let differs = sent.iter().zip(&seen).position(|(sent, seen)| sent != seen);
-        assert!(
-            differs.is_none(),
-            "{conversation}: at {differs:?} comes {} in place of {}",
-            seen[differs.unwrap()],
-            sent[differs.unwrap()]
-        );
-        assert_eq!(sent.len(), seen.len(), "{conversation}");
+    let places: HashMap<&[u8], usize> = events.iter().enumerate().map(|(place, event)| (&event.body[..], place)).collect();
+    assert_eq!(places.len(), events.len(), "the events differ");
+    let mut seen = vec![false; events.len()];
+    let mut newest: HashMap<&str, usize> = HashMap::new();
+    for message in arrived {
+        let place = places.get(&message.body[..]);
+        let &place = place.unwrap_or_else(|| panic!("nobody published {}", String::from_utf8_lossy(&message.body)));
+        if !std::mem::replace(&mut seen[place], true)
+            && let Some(before) = newest.insert(&events[place].conversation, place)
+        {
+            let (first, second) = (&events[before], &events[place]);
+            assert!(before < place, "{} comes before {}", first.body_str(), second.body_str());
+        }
     }
+    let lost: Vec<_> = events.iter().zip(seen).filter(|(_, seen)| !seen).map(|(event, _)| event.offset).collect();
+    assert!(lost.is_empty(), "{} of {} events did not arrive, the first at {}", lost.len(), events.len(), lost[0]);
 }

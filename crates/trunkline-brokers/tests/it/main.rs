@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests as well")]
 
 mod amqp;
+mod amqp_cable;
 mod amqp_common;
 mod amqp_failures;
 mod amqp_settings;
 mod amqp_source;
 mod amqp_tls;
+mod amqp_waiting;
 mod common;
 mod contract;
 mod exec;
