@@ -11,7 +11,7 @@ use trunkline_core::{Batch, Broker as _, Event, Outcome};
 use trunkline_testkit::services::Private;
 
 use crate::amqp_cable::Cable;
-use crate::amqp_common::{PATIENCE, Place, assert_complete_and_in_order, broker, eval, set_alarm};
+use crate::amqp_common::{PATIENCE, Place, assert_complete_and_in_order, broker, clear_alarm, eval, set_alarm};
 use crate::common::{batch, deliver, event, journal, key, reason, until};
 
 /// A batch for which the caller waits so many seconds.
@@ -88,17 +88,17 @@ fn threads() -> usize {
     names.filter(|name| name.trim() == "lapin-io-loop").count()
 }
 
-#[tokio::test]
-async fn attempts_in_vain_cost_no_threads_and_no_connections() {
-    let server = Private::start("rabbitmq").await;
-    set_alarm(&server).await;
+/// Demands of our own side that a server which takes no messages is not burdened with connections, nor this process with threads.
+pub(crate) async fn attempts_in_vain_cost_no_threads_and_no_connections(server: &Private) {
+    set_alarm(server).await;
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "amqp_waiting::publishes_in_vain", "--nocapture"]);
     child.env(CHILD, server.port("rabbitmq").to_string());
     let child = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
     // The server does not notice the end of a connection from which it takes nothing.
-    assert_eq!(eval(&server, "length(rabbit_networking:connections()).").await, "1");
+    assert_eq!(eval(server, "length(rabbit_networking:connections()).").await, "1");
+    clear_alarm(server).await;
 }
 
 /// The child; alone it has nothing to do.

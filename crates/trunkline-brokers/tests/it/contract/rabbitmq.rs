@@ -11,6 +11,8 @@ use trunkline_testkit::contract_tests;
 use trunkline_testkit::services::Private;
 
 use crate::amqp_common::{Place, broker, clear_alarm, eval, set_alarm};
+use crate::amqp_failures::a_message_over_the_limit_is_rejected_alone;
+use crate::amqp_waiting::attempts_in_vain_cost_no_threads_and_no_connections;
 
 struct Queue {
     place: Place,
@@ -78,9 +80,17 @@ mod pipelined {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_for_a_while() {
+async fn a_server_that_is_killed_for_a_while_and_again_under_load() {
     let server = Private::start("rabbitmq").await;
     contract::outage(&Queue::for_good(&server).await, server.kill(), server.start_again()).await;
+    let again_and_again = async {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            server.kill().await;
+            server.start_again().await;
+        }
+    };
+    contract::fault_under_load(&Queue::for_good(&server).await, again_and_again).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,21 +103,9 @@ async fn a_server_that_does_not_answer_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_under_load() {
-    let server = Private::start("rabbitmq").await;
-    let again_and_again = async {
-        for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            server.kill().await;
-            server.start_again().await;
-        }
-    };
-    contract::fault_under_load(&Queue::for_good(&server).await, again_and_again).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_short_of_disk() {
     let server = Private::start("rabbitmq").await;
+    attempts_in_vain_cost_no_threads_and_no_connections(&server).await;
     let queue = Queue::private(&server);
     let free = async {
         queue.is_not_ready("takes no events now: it is short of memory or disk").await;
@@ -132,6 +130,7 @@ async fn an_event_over_the_limit_of_the_server() {
     let server = Private::start("rabbitmq").await;
     eval(&server, "application:set_env(rabbit, max_message_size, 50000).").await;
     contract::poison(&Queue::private(&server), "x".repeat(60_000)).await;
+    a_message_over_the_limit_is_rejected_alone(&server).await;
 }
 
 #[tokio::test]
