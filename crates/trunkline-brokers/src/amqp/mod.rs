@@ -15,14 +15,15 @@
 //! that is killed may come back with a small message and without the large one that was sent before it. Nor does a queue that
 //! is full and was given `overflow: reject-publish` by its owner refuse all that follows a refused message.
 //!
-//! A quorum queue is one log, so whatever a crash leaves of it is its beginning. There, and with `strict_order: false`, the whole
-//! batch is under way at once. After a queue has refused an event the order is strict there too; only what was under way at that
-//! moment can be out of order.
+//! A quorum queue is one log, so whatever a crash leaves of it is its beginning. There the whole batch is under way at once. With
+//! `strict_order: false` the same goes for classic queues, except that an event waits for one that these keep in another file.
+//! After a queue has refused an event the order is strict there too; only what was under way at that moment can be out of order.
 
 mod address;
 mod broker;
 mod explain;
 mod link;
+mod order;
 mod refusals;
 mod sending;
 mod server;

@@ -14,6 +14,7 @@ use trunkline_core::{Batch, EXPORT_HEADER, Event, Outcome};
 
 use super::explain::{blocked, full, hint, say, unasked, unconfirmed, unroutable};
 use super::link::Link;
+use super::order::{Kept, Order};
 use super::refusals::Refusals;
 use super::settings::Settings;
 
@@ -66,8 +67,8 @@ impl Sending<'_> {
         let (server, exchange) = (&self.settings.server, &self.settings.topology.exchange);
         // The conversations in which an event failed: those behind it are left alone.
         let mut stopped = HashSet::new();
-        let is_strict = self.settings.is_strict || self.refusals.has_queue_refused();
-        for (number, mut wave) in waves(events, self.admit(outcomes), is_strict).into_iter().enumerate() {
+        let order = if self.refusals.has_queue_refused() { Order::Strict } else { self.settings.order };
+        for (number, mut wave) in waves(events, self.admit(outcomes), order).into_iter().enumerate() {
             // The first goes in any case: to connect may have taken most of the time.
             if number > 0 && Instant::now() >= self.last_start {
                 break;
@@ -211,7 +212,7 @@ impl Sending<'_> {
     /// Notes that a queue refused an event, and says so.
     fn refused(&self) -> String {
         let reason = full(&self.settings.server, &self.settings.topology.exchange);
-        if self.refusals.note_queue(&reason) && !self.settings.is_strict {
+        if self.refusals.note_queue(&reason) && self.settings.order != Order::Strict {
             tracing::warn!(
                 server = self.settings.server.place(),
                 "A queue refused an event; from now on an event waits for the confirm of the one before it in its conversation"
@@ -229,21 +230,25 @@ impl Sending<'_> {
     }
 }
 
-/// Puts the events at `places` into groups that may be under way together: one for all, or, when `is_strict`, the first of
-/// every conversation, then the second of every conversation, and so on.
-fn waves(events: &[Arc<Event>], places: Vec<usize>, is_strict: bool) -> Vec<Vec<usize>> {
-    if !is_strict {
-        return vec![places];
-    }
+/// Puts the events at `places` into groups that may be under way together: of every conversation, the first holds the first event
+/// and those behind it that may go with it, the second the next of these, and so on.
+fn waves(events: &[Arc<Event>], places: Vec<usize>, order: Order) -> Vec<Vec<usize>> {
     let mut waves: Vec<Vec<usize>> = Vec::new();
-    let mut counts: HashMap<&str, usize> = HashMap::new();
+    // How far each conversation has come: its newest group, and where the events in that are kept.
+    let mut newest: HashMap<&str, (usize, Option<Kept>)> = HashMap::new();
     for at in places {
-        let count = counts.entry(&events[at].conversation).or_default();
-        match waves.get_mut(*count) {
+        let event = &events[at];
+        let kept = order.kept(event.body.len());
+        let number = match newest.get(event.conversation.as_str()) {
+            None => 0,
+            Some(&(number, before)) if kept.is_some() && kept == before => number,
+            Some(&(number, _)) => number + 1,
+        };
+        newest.insert(&event.conversation, (number, kept));
+        match waves.get_mut(number) {
             Some(wave) => wave.push(at),
             None => waves.push(vec![at]),
         }
-        *count += 1;
     }
     waves
 }
@@ -259,4 +264,40 @@ fn largest_named(error: &lapin::Error) -> Option<usize> {
     let ErrorKind::ProtocolError(problem) = error.kind() else { return None };
     let (_, limit) = problem.get_message().as_str().rsplit_once("max size ")?;
     limit.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+
+    use super::*;
+
+    /// Which events go together, each written as its conversation and the bytes of its body.
+    fn grouped(events: &[(&str, usize)], order: Order) -> String {
+        let event = |(place, &(conversation, size)): (usize, &(&str, usize))| {
+            Arc::new(Event {
+                offset: place as u64 + 1,
+                id: EventId::derive(JournalId::random(), Timestamp(1), place as u64 + 1),
+                time: Timestamp(1),
+                kind: Kind::Event,
+                conversation: conversation.into(),
+                event_type: "user".into(),
+                channel: None,
+                body: vec![b'x'; size].into(),
+            })
+        };
+        let events: Vec<_> = events.iter().enumerate().map(event).collect();
+        let waves = waves(&events, (0..events.len()).collect(), order);
+        let wave = |wave: &Vec<usize>| wave.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        waves.iter().map(wave).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn what_may_be_kept_apart_does_not_go_together() {
+        let events =
+            [("a", 10), ("b", 4096), ("a", 3072), ("a", 4096), ("b", 9000), ("a", 10), ("b", 3073), ("b", 4095), ("b", 10)];
+        assert_eq!(grouped(&events, Order::Free), "0 1 2 3 4 5 6 7 8");
+        assert_eq!(grouped(&events, Order::Strict), "0 1 | 2 4 | 3 6 | 5 7 | 8");
+        assert_eq!(grouped(&events, Order::ByPlace), "0 1 2 4 | 3 6 | 5 7 | 8");
+    }
 }

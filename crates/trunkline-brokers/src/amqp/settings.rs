@@ -9,6 +9,7 @@ use trunkline_config::{Section, Value};
 use trunkline_core::{Broker, Source, Template};
 
 use super::broker::AmqpBroker;
+use super::order::Order;
 use super::server::{Environment, Server};
 use super::source::AmqpSource;
 use super::topology::Topology;
@@ -42,7 +43,7 @@ pub(super) struct Settings {
     pub(super) routing_key: Template,
     pub(super) app_id: Option<String>,
     pub(super) content_type: Option<String>,
-    pub(super) is_strict: bool,
+    pub(super) order: Order,
 }
 
 /// Builds the broker from its section, as [`AmqpBroker::from_section`] does with the environment of the process.
@@ -76,7 +77,13 @@ impl AmqpBroker {
         let is_strict = section.boolean("strict_order");
         let (mut topology, routing_key) = (topology?, routing_key?);
         // The log of a quorum queue has no holes; whatever a crash leaves of it is its beginning.
-        let is_strict = is_strict.unwrap_or(topology.queue_type != Some("quorum"));
+        let is_quorum = topology.queue_type == Some("quorum");
+        let order = match is_strict {
+            Some(true) => Order::Strict,
+            None if !is_quorum => Order::Strict,
+            Some(false) if !is_quorum => Order::ByPlace,
+            Some(false) | None => Order::Free,
+        };
         if topology.kind == ExchangeKind::Direct {
             if let Some(key) = routing_key.constant() {
                 key.clone_into(&mut topology.binding);
@@ -85,7 +92,7 @@ impl AmqpBroker {
                 section.error("routing_key", "a direct exchange needs a routing key that is always the same", Some(hint));
             }
         }
-        Some(Self::new(Settings { server: server?, topology, routing_key, app_id, content_type, is_strict }))
+        Some(Self::new(Settings { server: server?, topology, routing_key, app_id, content_type, order }))
     }
 }
 
