@@ -33,5 +33,5 @@ pub use amqp::{AmqpBroker, AmqpSource, pika_from_section, pika_source_from_secti
 pub use exec::{ExecBroker, exec_from_section, python_from_section};
 pub use file::{FileBroker, file_from_section};
 pub use sql::{SqlBroker, SqlTrackerStore, sql_from_section, sql_source_from_section};
-pub use table::{BrokerSpec, Brokers, Build, BuildSource, DEFAULT_KIND, ReadBy, UnknownKind};
+pub use table::{BrokerSpec, Brokers, Build, BuildSource, DEFAULT_KIND, KAFKA, ReadBy, UnknownKind};
 pub use webhook::{WebhookBroker, webhook_from_section};

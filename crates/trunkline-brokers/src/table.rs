@@ -97,6 +97,19 @@ impl BrokerSpec {
 /// The kind of every broker whose `type` is the path of a Python class.
 const PYTHON: &str = "python";
 
+/// The row of Kafka without what the crate `trunkline-kafka` brings.
+pub const KAFKA: BrokerSpec = BrokerSpec {
+    kind: "kafka",
+    summary: "a topic of Apache Kafka",
+    class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
+    exactly_once: false,
+    one_at_a_time: false,
+    shared_under: None,
+    build: None,
+    source: None,
+    feature: Some("kafka"),
+};
+
 /// The brokers of this crate, and those that other crates of ours bring; sorted.
 const ROWS: &[BrokerSpec] = &[
     BrokerSpec { one_at_a_time: true, ..BrokerSpec::new("exec", "a child process that reads JSON lines", exec_from_section) },
@@ -106,17 +119,7 @@ const ROWS: &[BrokerSpec] = &[
         source: Some(file_source_from_section),
         ..BrokerSpec::new("file", "a file with one JSON document per line", file_from_section)
     },
-    BrokerSpec {
-        kind: "kafka",
-        summary: "a topic of Apache Kafka",
-        class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
-        exactly_once: false,
-        one_at_a_time: false,
-        shared_under: None,
-        build: None,
-        source: None,
-        feature: Some("kafka"),
-    },
+    KAFKA,
     BrokerSpec {
         class: Some("rasa.core.brokers.pika.PikaEventBroker"),
         source: Some(pika_source_from_section),

@@ -26,17 +26,12 @@ mod trust;
 
 pub use broker::{KafkaBroker, kafka_from_section};
 pub use source::{KafkaSource, kafka_source_from_section};
-use trunkline_brokers::{BrokerSpec, Brokers};
+use trunkline_brokers::{BrokerSpec, Brokers, KAFKA};
 
 /// The header with the id of an event, the same each time that the event is published.
 pub const ID_HEADER: &str = "trunkline-event-id";
 
-/// `brokers` with the row of this crate.
+/// `brokers` with what this crate brings in the row of Kafka.
 pub fn add_to(brokers: Brokers) -> Brokers {
-    brokers.with(BrokerSpec {
-        class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
-        source: Some(kafka_source_from_section),
-        feature: Some("kafka"),
-        ..BrokerSpec::new("kafka", "a topic of Apache Kafka", kafka_from_section)
-    })
+    brokers.with(BrokerSpec { build: Some(kafka_from_section), source: Some(kafka_source_from_section), ..KAFKA })
 }
