@@ -11,13 +11,13 @@ use trunkline_config::Section;
 use trunkline_core::{Batch, Broker, Event, Outcome};
 
 use crate::cluster::Cluster;
-use crate::in_flight::{Answer, InFlight};
-use crate::producer::{Producer, Stop, Wire, is_too_large};
+use crate::in_flight::{Answer, InFlight, Stop};
+use crate::producer::{Producer, Wire, is_too_large};
 use crate::reasons::Report;
 use crate::settings;
 
-/// How long a call waits for its answers: less than the minute that the delivery gives it, so that the reason is ours to tell.
-const ANSWERS: Duration = Duration::from_secs(30);
+/// How long a call that has failed waits for what it has on its way elsewhere, so that this need not come again.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// How long it takes at the most until what was purged is answered; nobody outside the process is waited for.
 const PURGED: Duration = Duration::from_secs(5);
@@ -58,12 +58,12 @@ impl KafkaBroker {
         let cluster = settings::cluster(section, directory);
         settings::pass_over(section, &settings::SOURCE_KEYS);
         let topic = settings::topic(section);
-        let (keys_by_conversation, options) = settings::producer(section);
+        let settings::Producer { keys_by_conversation, partitioner, options } = settings::producer(section);
         let environment = environment.unwrap_or_else(|| "RASA_ENVIRONMENT_NOT_SET".to_owned());
         let environment = Some(environment).filter(|value| !value.is_empty()).map(Arc::from);
         Some(Self {
             cluster: cluster?,
-            wire: Wire { topic: topic?.into(), keys_by_conversation, environment },
+            wire: Wire { topic: topic?.into(), keys_by_conversation, partitioner, environment },
             options,
             state: Mutex::new(State { producer: None, request_size: REQUEST_SIZE, failure: None }),
         })
@@ -76,7 +76,7 @@ impl KafkaBroker {
         match &state.producer {
             Some(producer) if !producer.is_marked() => return Ok(Arc::clone(producer)),
             // Its call was dropped. What it still has must not be written behind what we write now.
-            Some(producer) => producer.give_up().await,
+            Some(producer) => producer.give_up(Duration::ZERO).await,
             None => {}
         }
         state.producer = None;
@@ -84,7 +84,7 @@ impl KafkaBroker {
         if let Some((_, reason)) = state.failure.as_ref().filter(|(time, _)| *time >= called) {
             return Err(reason.clone());
         }
-        match Producer::connect(&self.cluster, &self.options, &self.wire.topic, state.request_size).await {
+        match Producer::connect(&self.cluster, &self.options, &self.wire, state.request_size).await {
             Ok(producer) => Ok(Arc::clone(state.producer.insert(Arc::new(producer)))),
             Err(reason) => {
                 state.failure = Some((Instant::now(), reason.clone()));
@@ -94,46 +94,63 @@ impl KafkaBroker {
     }
 
     /// After a failure the producer is given up as a whole: nothing behind the event that failed is to be written.
-    async fn fail(&self, producer: &Producer, batch: &Batch, in_flight: &InFlight, stop: Stop, begin: Instant) -> Vec<Outcome> {
-        producer.give_up().await;
+    async fn fail(&self, producer: &Producer, call: &Call<'_>, stop: Stop) -> Vec<Outcome> {
+        let patience = match stop {
+            Stop::Failed(_) => ON_ITS_WAY.min(call.batch.time_left() / 2),
+            Stop::Late => Duration::ZERO,
+        };
+        producer.give_up(patience).await;
         // What a purge leaves unanswered counts as not delivered, which is right too.
-        let _ = tokio::time::timeout(PURGED, in_flight.settled()).await;
-        let answers = in_flight.answers();
-        let reason = self.reason(producer, &answers, stop, begin).await;
-        let outcomes = batch.events.iter().zip(answers).map(|(event, answer)| match answer {
+        let _ = tokio::time::timeout(PURGED, call.in_flight.settled()).await;
+        let answers = call.in_flight.answers();
+        let reason = self.reason(producer, call, &answers, stop).await;
+        let outcomes = call.batch.events.iter().zip(answers).map(|(event, answer)| match answer {
             Some(Ok(())) => Outcome::Delivered,
             None if is_too_large(event) => self.too_large(event),
-            // It fills more than a request, so it was alone in its own.
-            Some(Err(code)) if is_size(code) && event.body.len() >= producer.request_size => self.too_large(event),
+            Some(Err(code)) if is_size(code) && producer.sends_alone(event) => self.too_large(event),
             _ => Outcome::retry(reason.clone()),
         });
         outcomes.collect()
     }
 
     /// Why events are to be tried again.
-    async fn reason(&self, producer: &Producer, answers: &[Option<Answer>], stop: Stop, begin: Instant) -> String {
-        // The failure that led to the others.
-        let cause = answers.iter().find_map(|answer| answer.and_then(Result::err).filter(|code| !is_consequence(*code)));
+    async fn reason(&self, producer: &Producer, call: &Call<'_>, answers: &[Option<Answer>], stop: Stop) -> String {
         let (servers, topic) = (&*self.cluster.servers, &*self.wire.topic);
-        let report = producer.context().last_report(begin);
-        match (cause, stop) {
-            (Some(code), _) if is_size(code) => {
-                self.use_smaller_requests(producer.request_size).await;
-                format!("Kafka at {servers} refused a request for the topic `{topic}` as too large; from now on they are smaller")
+        let answered = call.batch.events.iter().zip(answers);
+        let failures: Vec<_> = answered.filter_map(|(event, answer)| Some((event, answer.as_ref()?.err()?))).collect();
+        if failures.iter().any(|(event, code)| is_size(*code) && !producer.sends_alone(event)) {
+            self.use_smaller_requests(producer.request_size).await;
+            return format!(
+                "Kafka at {servers} refused a request for the topic `{topic}` as too large; from now on they are smaller"
+            );
+        }
+        // The failure that led to the others.
+        let cause = failures.iter().map(|(_, code)| *code).find(|code| !is_consequence(*code));
+        let report = producer.context().last_report(call.begin);
+        let (code, report) = match (cause, stop) {
+            (None, Stop::Failed(code)) => match producer.fatal_error() {
+                // It is that of another call.
+                Some((RDKafkaErrorCode::GaplessGuarantee, _)) | None => (code.filter(|code| !is_consequence(*code)), report),
+                Some((code, text)) => (Some(code), Some(text)),
+            },
+            (cause, _) => (cause, report),
+        };
+        match (code, report, stop) {
+            (Some(code), ..) if is_size(code) => {
+                format!(
+                    "an event of the same call is too large for the topic `{topic}` at {servers}; the others are sent without it"
+                )
             }
-            (Some(code), _) | (None, Stop::Failed(Some(code))) => self.cluster.explain(topic, code, report.as_deref()),
-            (None, Stop::Failed(None)) => match report {
-                Some(report) => Report::new(&report).sentence(servers),
-                None => format!("Kafka at {servers}: another call failed, and its producer was given up with all that it had"),
-            },
-            (None, Stop::Late) => match report {
-                Some(report) => Report::new(&report).sentence(servers),
-                None => format!(
-                    "Kafka at {servers}: no answer within {} s; see whether the partitions of the topic `{topic}` have a leader and \
-                     as many in-sync replicas as its `min.insync.replicas`",
-                    ANSWERS.as_secs()
-                ),
-            },
+            (Some(code), report, _) => self.cluster.explain(topic, code, report.as_deref()),
+            (None, Some(report), _) => Report::new(&report).sentence(servers),
+            (None, None, Stop::Failed(_)) => {
+                format!("Kafka at {servers}: another call failed, and its producer was given up with all that it had")
+            }
+            (None, None, Stop::Late) => format!(
+                "Kafka at {servers}: no answer within {:.0} s; see whether the partitions of the topic `{topic}` have a leader and as \
+                 many in-sync replicas as its `min.insync.replicas`",
+                call.patience.as_secs_f64()
+            ),
         }
     }
 
@@ -164,17 +181,22 @@ impl KafkaBroker {
 #[async_trait]
 impl Broker for KafkaBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let begin = Instant::now();
+        let call = Call {
+            batch,
+            in_flight: InFlight::new(batch.events.len()),
+            begin: Instant::now(),
+            // The other half is for what follows from having no answer, so that the reason is ours to tell.
+            patience: batch.time_left() / 2,
+        };
         let producer = match self.producer().await {
             Ok(producer) => producer,
             Err(reason) => return Outcome::retry(reason).all(batch.events.len()),
         };
-        let in_flight = InFlight::new(batch.events.len());
         let dropped = MarkOnDrop(&producer);
-        let sent = producer.send(&self.wire, batch, &in_flight, begin + ANSWERS).await;
+        let sent = producer.send(batch, &call.in_flight, call.begin + call.patience).await;
         let outcomes = match sent {
             Ok(()) => batch.events.iter().map(|event| self.sent(event)).collect(),
-            Err(stop) => self.fail(&producer, batch, &in_flight, stop, begin).await,
+            Err(stop) => self.fail(&producer, &call, stop).await,
         };
         std::mem::forget(dropped);
         outcomes
@@ -189,6 +211,16 @@ impl Broker for KafkaBroker {
         // Every call waited for its answers, so there is nothing to flush.
         self.state.lock().await.producer = None;
     }
+}
+
+/// A call of [`Broker::publish`].
+#[derive(Debug)]
+struct Call<'a> {
+    batch: &'a Batch,
+    in_flight: Arc<InFlight>,
+    begin: Instant,
+    /// How long it waits for its answers.
+    patience: Duration,
 }
 
 /// Marks the producer of a call that is dropped before its end.

@@ -11,6 +11,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
 use crate::in_flight::Ticket;
@@ -81,15 +82,15 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        // That all brokers are down says nothing about why.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        // That all brokers are down says nothing about why, and librdkafka is asked for what it cannot go on after.
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Fatal)) {
             self.report(reason);
         }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         match &self.token {
-            Some(token) => Ok(token.get()?),
+            Some(token) => Ok(blocking(|| token.get())?),
             None => Err("no token is configured".into()),
         }
     }
@@ -105,3 +106,11 @@ impl ProducerContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// Does what may block. A consumer asks for its token where it is polled, which is on the runtime.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::runtime::Handle;
@@ -59,11 +59,11 @@ pub(crate) enum Topic {
 impl Cluster {
     /// Makes a client, which begins to connect. It can produce, and serves its own events.
     pub(crate) async fn client(&self) -> Result<Arc<Client>, String> {
-        Ok(Arc::new(Detached::new(self.create().await?)))
+        Ok(Arc::new(Detached::new(self.create(|_| Ok(())).await?)))
     }
 
-    /// Makes a client of any kind.
-    pub(crate) async fn create<T>(&self) -> Result<T, String>
+    /// Makes a client of any kind, and does with it what may block.
+    pub(crate) async fn create<T>(&self, prepare: impl FnOnce(&T) -> KafkaResult<()> + Send + 'static) -> Result<T, String>
     where
         T: FromClientConfigAndContext<Context> + Send + 'static,
     {
@@ -73,7 +73,8 @@ impl Cluster {
             let context = Context::new(Arc::clone(&cluster.servers), cluster.access.token.clone());
             // A consumer starts a task of its own.
             let _runtime = runtime.enter();
-            cluster.config.create_with_context(context).map_err(|error| cluster.refused(&error))
+            let client = cluster.config.create_with_context(context);
+            client.and_then(|client| prepare(&client).map(|()| client)).map_err(|error| cluster.refused(&error))
         });
         made.await.map_err(|error| format!("the work was cut short: {error}")).flatten()
     }
@@ -149,7 +150,7 @@ impl Cluster {
         let asker = Arc::clone(client);
         let metadata = on_a_thread(move || asker.client().fetch_metadata(Some("-"), CREATE)).await.ok()?.ok()?;
         let broker = ResourceSpecifier::Broker(metadata.brokers().first()?.id());
-        let admin: Detached<AdminClient<Context>> = Detached::new(self.create().await.ok()?);
+        let admin: Detached<AdminClient<Context>> = Detached::new(self.create(|_| Ok(())).await.ok()?);
         let options = AdminOptions::new().request_timeout(Some(CREATE));
         let answers = admin.describe_configs([&broker], &options).await.ok()?;
         let answer = answers.into_iter().next()?.ok()?;
@@ -163,11 +164,15 @@ impl Cluster {
             RDKafkaErrorCode::TopicAuthorizationFailed => {
                 format!("Kafka at {servers} does not let this user use the topic `{topic}`; give the user rights to it (ACL)")
             }
-            RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            RDKafkaErrorCode::GroupAuthorizationFailed => {
                 format!(
-                    "Kafka at {servers} does not let this user produce idempotently; give the user `IdempotentWrite` on the cluster"
+                    "Kafka at {servers} does not let this user read as a member of the group; give the user `Read` on the group (ACL)"
                 )
             }
+            RDKafkaErrorCode::ClusterAuthorizationFailed => format!(
+                "Kafka at {servers} does not let this user produce idempotently; give the user `Write` on the topic `{topic}` (ACL), \
+                 and before Kafka 2.8 `IdempotentWrite` on the cluster"
+            ),
             RDKafkaErrorCode::InvalidRecord => format!(
                 "Kafka at {servers} found a message for the topic `{topic}` invalid; a topic that is compacted needs `partition_by_sender: true`"
             ),
@@ -206,7 +211,7 @@ fn partitions(client: &Client, topic: &str, within: Duration) -> Result<u32, RDK
 }
 
 /// Whether a topic is not there, or not there yet.
-fn is_missing(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn is_missing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{LeaderNotAvailable, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     matches!(code, UnknownTopicOrPartition | UnknownTopic | UnknownPartition | LeaderNotAvailable)
 }

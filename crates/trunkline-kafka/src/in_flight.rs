@@ -8,6 +8,15 @@ use tokio::sync::Notify;
 /// What librdkafka answered for one message.
 pub(crate) type Answer = Result<(), RDKafkaErrorCode>;
 
+/// Why sending stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    /// librdkafka took no more; the answers say why, or this does.
+    Failed(Option<RDKafkaErrorCode>),
+    /// The time ran out.
+    Late,
+}
+
 /// The events of one call.
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -24,7 +33,8 @@ struct Answers {
     has_failed: bool,
 }
 
-/// Goes with a message through librdkafka and comes back with its answer.
+/// Goes with a message through librdkafka and comes back with its answer. When it is dropped the message is not under way any
+/// more.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     in_flight: Arc<InFlight>,
@@ -44,17 +54,14 @@ impl InFlight {
     }
 
     /// Waits until every event sent is answered, or one has failed.
-    pub(crate) async fn settled_or_failed(&self) {
+    pub(crate) async fn delivered(&self) -> Result<(), Stop> {
         self.wait(|answers| answers.open == 0 || answers.has_failed).await;
+        if self.lock().has_failed { Err(Stop::Failed(None)) } else { Ok(()) }
     }
 
     /// Waits until every event sent is answered.
     pub(crate) async fn settled(&self) {
         self.wait(|answers| answers.open == 0).await;
-    }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        self.lock().has_failed
     }
 
     /// The answers so far.
@@ -80,26 +87,30 @@ impl InFlight {
 }
 
 impl Ticket {
+    /// Whether another event of the call has failed.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.in_flight.lock().has_failed
+    }
+
     /// Hands the answer in.
     pub(crate) fn answer(self, answer: Answer) {
+        let mut answers = self.in_flight.lock();
+        answers.has_failed |= answer.is_err();
+        if let Some(given) = answers.given.get_mut(self.index) {
+            *given = Some(answer);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
         let is_news = {
             let mut answers = self.in_flight.lock();
             answers.open = answers.open.saturating_sub(1);
-            answers.has_failed |= answer.is_err();
-            let is_news = answers.open == 0 || answer.is_err();
-            if let Some(given) = answers.given.get_mut(self.index) {
-                *given = Some(answer);
-            }
-            is_news
+            answers.open == 0 || answers.has_failed
         };
         if is_news {
             self.in_flight.changed.notify_waiters();
         }
-    }
-
-    /// The message was not taken after all.
-    pub(crate) fn withdraw(self) {
-        let mut answers = self.in_flight.lock();
-        answers.open = answers.open.saturating_sub(1);
     }
 }

@@ -3,9 +3,13 @@
 //! `Delivered` means that all in-sync replicas of the partition have the event (`acks=all`).
 //!
 //! What a redelivery does: within one producer none reaches the topic twice, because the producer is idempotent. When it had to
-//! be given up in the middle of a batch (no answer for half a minute, our process killed), events whose fate is unknown come
-//! again, each with the same `trunkline-event-id` in its headers. Order within a conversation is kept, in the sense that each
-//! event stands behind all that came before it: a producer that failed at one event publishes none behind it in that partition.
+//! be given up in the middle of a batch (no answer for half the time that the caller waits, an event refused, our process killed),
+//! events whose fate is unknown come again, each with the same `trunkline-event-id` in its headers; after a refusal what is on its
+//! way elsewhere is waited for first, so that seldom any is left.
+//!
+//! Order within a conversation is kept, in the sense that each event stands behind all that came before it: a producer that failed
+//! at one event publishes none behind it in that partition. The broker sees to that where it knows the producer, so the first event
+//! for a partition goes there alone.
 //!
 //! On the wire it is Rasa's own: the event's bytes as the value, its conversation as the key with `partition_by_sender` and none
 //! without, the header `RASA_ENVIRONMENT`. One thing is different. Without a key Rasa lets the library scatter the events of a
@@ -18,8 +22,10 @@ mod cluster;
 mod detached;
 mod in_flight;
 mod oauth;
+mod partitions;
 mod producer;
 mod reasons;
+mod sasl;
 mod settings;
 mod source;
 mod trust;

@@ -1,13 +1,14 @@
-//! What a section says about the cluster and how to get in; the same for the broker and the source.
+//! What a section says about the cluster and the way into it, which is the same for the broker and the source, and about producers.
 
 use std::path::Path;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use trunkline_config::{Secret, Section, UnknownKeys};
+use trunkline_config::{Section, UnknownKeys};
 
 use crate::cluster::{Access, Cluster};
-use crate::oauth::Token;
+use crate::partitions::Partitioner;
+use crate::sasl;
 
 /// Rasa's default, for the broker; a source reads what the broker wrote.
 const DEFAULT_TOPIC: &str = "rasa_core_events";
@@ -26,33 +27,6 @@ const PROTOCOLS: [Protocol; 4] = [
     Protocol { name: "SASL_PLAINTEXT", has_sasl: true, has_tls: false },
     Protocol { name: "SSL", has_sasl: false, has_tls: true },
     Protocol { name: "SASL_SSL", has_sasl: true, has_tls: true },
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mechanism {
-    /// PLAIN and SCRAM: a user name and a password.
-    Password(&'static str),
-    OauthBearer,
-    Gssapi,
-}
-
-const MECHANISMS: [(&str, Mechanism); 5] = [
-    ("PLAIN", Mechanism::Password("PLAIN")),
-    ("SCRAM-SHA-256", Mechanism::Password("SCRAM-SHA-256")),
-    ("SCRAM-SHA-512", Mechanism::Password("SCRAM-SHA-512")),
-    ("OAUTHBEARER", Mechanism::OauthBearer),
-    ("GSSAPI", Mechanism::Gssapi),
-];
-
-const SASL_KEYS: [&str; 8] = [
-    "sasl_mechanism",
-    "sasl_username",
-    "sasl_password",
-    "sasl_oauthbearer_token_file",
-    "sasl_oauthbearer_unsecured_principal",
-    "sasl_kerberos_service_name",
-    "sasl_kerberos_keytab",
-    "sasl_kerberos_principal",
 ];
 
 const TLS_KEYS: [&str; 4] = ["ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"];
@@ -75,16 +49,18 @@ pub(crate) fn cluster(section: &Section<'_>, directory: &Path) -> Option<Cluster
     let (has_sasl, has_tls) = protocol.map_or((false, false), |protocol| (protocol.has_sasl, protocol.has_tls));
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Info);
+    // A server that returns is found soon; librdkafka would wait up to ten seconds between two attempts.
+    config.set("reconnect.backoff.max.ms", "1000");
     if let Some(client_id) = section.string("client_id") {
         config.set("client.id", client_id);
     }
     let mut access = Access::default();
     // Read in any case, so that no hint calls them unknown and their values are checked.
     let is_tls_right = read_tls(section, directory, has_tls.then_some(&mut config), &mut access);
-    let is_sasl_right = read_sasl(section, directory, has_sasl.then_some(&mut config), &mut access);
+    let is_sasl_right = sasl::read(section, directory, has_sasl.then_some(&mut config), &mut access);
     let servers = servers(section);
     let (protocol, servers) = (protocol?, servers?);
-    for (keys, has_effect) in [(&SASL_KEYS[..], has_sasl), (&TLS_KEYS[..], has_tls)] {
+    for (keys, has_effect) in [(&sasl::KEYS[..], has_sasl), (&TLS_KEYS[..], has_tls)] {
         for key in keys.iter().filter(|key| !has_effect && section.has(key)) {
             section.warning(key, format!("`{key}` has no effect with `security_protocol: {}`", protocol.name), None);
         }
@@ -179,147 +155,33 @@ fn read_tls(section: &Section<'_>, directory: &Path, config: Option<&mut ClientC
     true
 }
 
-/// Reads the options of SASL; false after an error.
-fn read_sasl(section: &Section<'_>, directory: &Path, config: Option<&mut ClientConfig>, access: &mut Access) -> bool {
-    let mechanism = section.enumeration("sasl_mechanism", &MECHANISMS);
-    let username = section.string("sasl_username").filter(|name| !name.is_empty());
-    let password = section.secret("sasl_password").filter(|password| !password.expose().is_empty());
-    let token_file = section.string("sasl_oauthbearer_token_file").map(|path| directory.join(path));
-    let unsecured = section.string("sasl_oauthbearer_unsecured_principal");
-    let kerberos = Kerberos {
-        service: section.string("sasl_kerberos_service_name"),
-        keytab: section.string("sasl_kerberos_keytab").map(|path| directory.join(path).to_string_lossy().into_owned()),
-        principal: section.string("sasl_kerberos_principal"),
-    };
-    let Some(config) = config else { return true };
-    let mechanism = match mechanism {
-        Some(mechanism) => mechanism,
-        None if section.has("sasl_mechanism") => return false,
-        None => Mechanism::Password("PLAIN"),
-    };
-    match mechanism {
-        Mechanism::Password(name) => {
-            config.set("sasl.mechanism", name);
-            set_password(section, config, name, username, password)
-        }
-        Mechanism::OauthBearer => {
-            config.set("sasl.mechanism", "OAUTHBEARER");
-            access.token = match (token_file, unsecured) {
-                (Some(path), None) => {
-                    access.files.push(("sasl_oauthbearer_token_file", path.clone()));
-                    Some(Token::File(path))
-                }
-                (None, Some(principal)) => Some(Token::Unsecured(principal)),
-                (Some(_), Some(_)) => {
-                    let message = "`sasl_oauthbearer_unsecured_principal` contradicts `sasl_oauthbearer_token_file`";
-                    section.error("sasl_oauthbearer_unsecured_principal", message, Some("leave out one of them"));
-                    None
-                }
-                (None, None) => {
-                    let hint = "name the file that holds the bearer token; it is read again before the token expires";
-                    let message = "`sasl_mechanism: OAUTHBEARER` needs `sasl_oauthbearer_token_file`";
-                    section.error("sasl_oauthbearer_token_file", message, Some(hint));
-                    None
-                }
-            };
-            access.token.is_some()
-        }
-        Mechanism::Gssapi => kerberos.set(section, config, access),
-    }
+/// What only the broker has.
+pub(crate) struct Producer {
+    pub(crate) keys_by_conversation: bool,
+    pub(crate) partitioner: Partitioner,
+    /// Properties of librdkafka.
+    pub(crate) options: Vec<(&'static str, String)>,
 }
 
-fn set_password(
-    section: &Section<'_>,
-    config: &mut ClientConfig,
-    mechanism: &str,
-    username: Option<String>,
-    password: Option<Secret>,
-) -> bool {
-    // Both have defaults that ask for a password, so a section for a server without one meets this first.
-    let hint = if section.has("security_protocol") {
-        "for a server that asks for no password, choose another `security_protocol`"
-    } else {
-        "without `security_protocol` it is SASL_PLAINTEXT; for a server that asks for no password, write `security_protocol: PLAINTEXT`"
-    };
-    let missing = |key| section.error(key, format!("`{key}` is required for the SASL mechanism {mechanism}"), Some(hint));
-    if username.is_none() {
-        missing("sasl_username");
-    }
-    if password.is_none() {
-        missing("sasl_password");
-    }
-    let (Some(username), Some(password)) = (username, password) else { return false };
-    config.set("sasl.username", username).set("sasl.password", password.expose());
-    true
-}
-
-/// The options of GSSAPI.
-struct Kerberos {
-    service: Option<String>,
-    keytab: Option<String>,
-    principal: Option<String>,
-}
-
-impl Kerberos {
-    fn set(self, section: &Section<'_>, config: &mut ClientConfig, access: &mut Access) -> bool {
-        if !cfg!(feature = "gssapi") {
-            let message = "the SASL mechanism GSSAPI (Kerberos) is not in this build of Trunkline";
-            let hint = "build it with `cargo build --release --features kafka-gssapi`, which needs libsasl2-dev";
-            section.error("sasl_mechanism", message, Some(hint));
-            return false;
-        }
-        // They become words of a command for the shell, which gets the ticket.
-        let mut is_right = true;
-        for (key, value) in [("sasl_kerberos_keytab", &self.keytab), ("sasl_kerberos_principal", &self.principal)] {
-            let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | '+' | ':' | ',' | '=');
-            if value.as_ref().is_some_and(|value| !value.chars().all(is_plain)) {
-                section.unexpected(key, "letters, digits and `/._-@+:,=` only", Some("it is used in a command for the shell"));
-                is_right = false;
-            }
-        }
-        if self.keytab.is_some() && self.principal.is_none() {
-            let message = "`sasl_kerberos_principal` is required with `sasl_kerberos_keytab`";
-            section.error("sasl_kerberos_principal", message, Some("name the principal whose key the file holds"));
-            is_right = false;
-        }
-        config.set("sasl.mechanism", "GSSAPI");
-        config.set("sasl.kerberos.service.name", self.service.unwrap_or_else(|| "kafka".to_owned()));
-        match (self.keytab, self.principal) {
-            (Some(keytab), Some(principal)) => {
-                config.set("sasl.kerberos.kinit.cmd", format!("kinit -k -t {keytab} {principal}"));
-                access.files.push(("sasl_kerberos_keytab", keytab.into()));
-            }
-            // Then a ticket is there already, and somebody else renews it.
-            (_, principal) => {
-                config.set("sasl.kerberos.kinit.cmd", ":").set("sasl.kerberos.min.time.before.relogin", "0");
-                if let Some(principal) = principal {
-                    config.set("sasl.kerberos.principal", principal);
-                }
-            }
-        }
-        is_right
-    }
-}
-
-/// What only the broker has: whether the key is the conversation, and properties of librdkafka for producers.
-pub(crate) fn producer(section: &Section<'_>) -> (bool, Vec<(&'static str, String)>) {
+/// Reads what only the broker has.
+pub(crate) fn producer(section: &Section<'_>) -> Producer {
     let keys_by_conversation = section.boolean("partition_by_sender").unwrap_or(false);
-    let mut options = Vec::new();
-    let names = |names: &'static [&'static str]| names.iter().map(|name| (*name, *name)).collect::<Vec<_>>();
-    if let Some(partitioner) = section.enumeration("partitioner", &names(&["consistent_random", "murmur2_random"])) {
-        options.push(("partitioner", partitioner.to_owned()));
-        if !keys_by_conversation {
-            section.warning("partitioner", "`partitioner` has no effect without `partition_by_sender: true`", None);
-        }
+    let partitioners = [("consistent_random", Partitioner::Crc32), ("murmur2_random", Partitioner::Murmur2)];
+    let mut partitioner = section.enumeration("partitioner", &partitioners);
+    if partitioner.is_some() && !keys_by_conversation {
+        section.warning("partitioner", "`partitioner` has no effect without `partition_by_sender: true`", None);
+        partitioner = None;
     }
-    if let Some(compression) = section.enumeration("compression", &names(&["none", "gzip", "snappy", "lz4"])) {
-        options.push(("compression.type", compression.to_owned()));
+    let mut options = Vec::new();
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"].map(|codec| (codec, codec));
+    if let Some(codec) = section.enumeration("compression", &codecs) {
+        options.push(("compression.type", codec.to_owned()));
     }
     // As in the original, 0 means the default.
     if let Some(messages @ 1..) = section.integer("queue_size", 0..=10_000_000_u32) {
         options.push(("queue.buffering.max.messages", messages.to_string()));
     }
-    (keys_by_conversation, options)
+    Producer { keys_by_conversation, partitioner: partitioner.unwrap_or(Partitioner::Crc32), options }
 }
 
 #[cfg(test)]

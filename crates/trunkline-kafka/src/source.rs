@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use trunkline_core::{Reader, Received, Source};
 
 use crate::ID_HEADER;
 use crate::client::Context;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_missing};
 use crate::detached::Detached;
 use crate::reasons::Report;
 use crate::settings;
@@ -49,6 +49,8 @@ pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path, by: Re
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "earliest"),
+        // A reader that is gone without a word, as after a crash of either side, holds its partitions so long.
+        ("session.timeout.ms", "10000"),
         // What is fetched ahead, in KiB.
         ("queued.max.messages.kbytes", "16384"),
     ] {
@@ -70,12 +72,12 @@ impl Source for KafkaSource {
 
     async fn open(&self) -> Result<Box<dyn Reader>, String> {
         self.check().await?;
-        let consumer: StreamConsumer<Context> = self.cluster.create().await?;
-        let consumer = Arc::new(Detached::new(consumer));
-        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics).map_err(|error| Report::new(&error.to_string()).sentence(&self.cluster.servers))?;
+        let topics = self.topics.clone();
+        let subscribe =
+            move |consumer: &StreamConsumer<Context>| consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+        let consumer = Arc::new(Detached::new(self.cluster.create(subscribe).await?));
         let source = Self { cluster: self.cluster.clone(), topics: self.topics.clone() };
-        Ok(Box::new(KafkaReader { source, consumer, read: HashMap::new() }))
+        Ok(Box::new(KafkaReader { source, consumer, read: HashMap::new(), failure: None, opened: Instant::now() }))
     }
 
     async fn is_ready(&self) -> Result<(), String> {
@@ -98,6 +100,9 @@ struct KafkaReader {
     consumer: Arc<Detached<StreamConsumer<Context>>>,
     /// Of each partition, the offset behind what was received and is not settled.
     read: HashMap<(String, i32), i64>,
+    /// What came behind the events of the last call.
+    failure: Option<KafkaError>,
+    opened: Instant,
 }
 
 impl KafkaReader {
@@ -112,19 +117,22 @@ impl Reader for KafkaReader {
         let consumer = Arc::clone(&self.consumer);
         let mut events = Vec::new();
         while events.is_empty() {
-            match consumer.recv().await {
+            let next = match self.failure.take() {
+                Some(failure) => Err(failure),
+                None => consumer.recv().await,
+            };
+            match next {
                 Ok(message) => events.push(self.take(&message)),
                 // The library connects again by itself; whether it can is seen by asking.
-                Err(KafkaError::MessageConsumption(code)) if is_about_the_connection(code) => self.source.check().await?,
-                Err(KafkaError::Global(code)) if is_about_the_connection(code) => self.source.check().await?,
-                Err(error) => return Err(self.explain(&error)),
+                Err(KafkaError::MessageConsumption(code) | KafkaError::Global(code)) if is_about_the_connection(code) => {
+                    self.source.check().await?;
+                }
+                Err(error) => return Err(self.why_not(&error).await),
             }
         }
-        while events.len() < MOST
-            && let Some(Ok(message)) = consumer.recv().now_or_never()
-        {
-            events.push(self.take(&message));
-        }
+        let (more, failure) = at_once(MOST - events.len(), || consumer.recv().now_or_never());
+        events.extend(more.iter().map(|message| self.take(message)));
+        self.failure = failure;
         Ok(Some(events))
     }
 
@@ -134,7 +142,9 @@ impl Reader for KafkaReader {
         }
         let mut positions = TopicPartitionList::new();
         for ((topic, partition), next) in &self.read {
-            positions.add_partition_offset(topic, *partition, Offset::Offset(*next)).map_err(|error| self.explain(&error))?;
+            positions
+                .add_partition_offset(topic, *partition, Offset::Offset(*next))
+                .map_err(|error| self.explain(&error, None))?;
         }
         let consumer = Arc::clone(&self.consumer);
         let commit = tokio::task::spawn_blocking(move || consumer.commit(&positions, CommitMode::Sync));
@@ -143,7 +153,12 @@ impl Reader for KafkaReader {
                 self.read.clear();
                 Ok(())
             }
-            Ok(Ok(Err(error))) => Err(self.explain(&error)),
+            // Whoever has the partitions now begins at what was stored before, and what comes again is known by its id.
+            Ok(Ok(Err(KafkaError::ConsumerCommit(code)))) if is_about_the_members(code) => {
+                self.read.clear();
+                Ok(())
+            }
+            Ok(Ok(Err(error))) => Err(self.explain(&error, None)),
             Ok(Err(error)) => Err(format!("the work was cut short: {error}")),
             Err(_) => {
                 Err(format!("Kafka at {} did not store the positions within {} s", self.source.cluster.servers, COMMIT.as_secs()))
@@ -153,13 +168,41 @@ impl Reader for KafkaReader {
 }
 
 impl KafkaReader {
-    fn explain(&self, error: &KafkaError) -> String {
-        let topics = self.source.topics.join(", ");
-        error.rdkafka_error_code().map_or_else(
-            || Report::new(&error.to_string()).sentence(&self.source.cluster.servers),
-            |code| self.source.cluster.explain(&topics, code, None),
-        )
+    /// Why nothing can be read.
+    async fn why_not(&self, error: &KafkaError) -> String {
+        // The error does not name its topic; asking for each does.
+        if let Err(reason) = self.source.check().await {
+            return reason;
+        }
+        let report = self.consumer.context().last_report(self.opened);
+        match report {
+            Some(report) if error.rdkafka_error_code().is_some_and(is_missing) => {
+                Report::new(&report).sentence(&self.source.cluster.servers)
+            }
+            report => self.explain(error, report.as_deref()),
+        }
     }
+
+    fn explain(&self, error: &KafkaError, report: Option<&str>) -> String {
+        let KafkaSource { cluster, topics } = &self.source;
+        match error.rdkafka_error_code() {
+            Some(code) => cluster.explain(&topics.join("` or `"), code, report),
+            None => Report::new(&error.to_string()).sentence(&cluster.servers),
+        }
+    }
+}
+
+/// What is there at once, `most` at the most, and the error that ended it.
+fn at_once<T, E>(most: usize, mut next: impl FnMut() -> Option<Result<T, E>>) -> (Vec<T>, Option<E>) {
+    let mut found = Vec::new();
+    while found.len() < most {
+        match next() {
+            Some(Ok(one)) => found.push(one),
+            Some(Err(error)) => return (found, Some(error)),
+            None => break,
+        }
+    }
+    (found, None)
 }
 
 /// The event of a message, after which its partition is read up to there.
@@ -175,7 +218,27 @@ fn received(read: &mut HashMap<(String, i32), i64>, message: &BorrowedMessage<'_
     }
 }
 
+/// Whether the members of the group, or what each of them has, have changed.
+fn is_about_the_members(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    matches!(code, IllegalGeneration | RebalanceInProgress | UnknownMemberId)
+}
+
 fn is_about_the_connection(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, NodeUpdate, OperationTimedOut, Resolve};
     matches!(code, AllBrokersDown | BrokerTransportFailure | NodeUpdate | OperationTimedOut | Resolve)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_once;
+
+    #[test]
+    fn an_error_behind_events_is_not_lost() {
+        let mut given = vec![Some(Ok(1)), Some(Ok(2)), Some(Err("late")), Some(Ok(3)), None].into_iter();
+        let mut next = || given.next().flatten();
+        assert_eq!(at_once(9, &mut next), (vec![1, 2], Some("late")));
+        assert_eq!(at_once(9, &mut next), (vec![3], None));
+        assert_eq!(at_once(1, || Some(Ok::<_, &str>(4))), (vec![4], None));
+    }
 }

@@ -11,6 +11,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset as Position, TopicPartitionList};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Broker, CursorKey, Event, EventId, JournalId, Kind, NewEvent, Offset, Outcome, Timestamp};
@@ -95,31 +97,33 @@ pub(crate) fn read(servers: &str, topic: &str) -> Vec<Seen> {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", servers).set("group.id", "unused").create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), LONG).unwrap();
-    let mut seen = Vec::new();
+    let mut from = TopicPartitionList::new();
+    let mut left = 0;
     for partition in metadata.topics()[0].partitions() {
-        let end = consumer.fetch_watermarks(topic, partition.id(), LONG).unwrap().1;
-        let mut from = TopicPartitionList::new();
         from.add_partition_offset(topic, partition.id(), Position::Beginning).unwrap();
-        consumer.assign(&from).unwrap();
-        let mut next = 0;
-        let begin = Instant::now();
-        while next < end {
-            assert!(begin.elapsed() < LONG, "{topic} is not read to its end");
-            let Some(message) = consumer.poll(LONG) else { continue };
-            let message = message.unwrap();
-            next = message.offset() + 1;
-            let headers = message.headers().into_iter().flat_map(|headers| {
-                let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
-                headers.iter().map(move |header| (header.key.to_owned(), text(header.value)))
-            });
-            seen.push(Seen {
-                partition: message.partition(),
-                key: message.key().map(<[u8]>::to_vec),
-                headers: headers.collect(),
-                value: message.payload().unwrap().to_vec(),
-            });
-        }
+        let (begin, end) = consumer.fetch_watermarks(topic, partition.id(), LONG).unwrap();
+        left += end - begin;
     }
+    consumer.assign(&from).unwrap();
+    let mut seen = Vec::new();
+    let begin = Instant::now();
+    while left > 0 {
+        assert!(begin.elapsed() < LONG, "{topic} is not read to its end");
+        let Some(message) = consumer.poll(LONG) else { continue };
+        let message = message.unwrap();
+        left -= 1;
+        let headers = message.headers().into_iter().flat_map(|headers| {
+            let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+            headers.iter().map(move |header| (header.key.to_owned(), text(header.value)))
+        });
+        seen.push(Seen {
+            partition: message.partition(),
+            key: message.key().map(<[u8]>::to_vec),
+            headers: headers.collect(),
+            value: message.payload().unwrap().to_vec(),
+        });
+    }
+    seen.sort_by_key(|seen| seen.partition);
     seen
 }
 
@@ -177,4 +181,49 @@ pub(crate) fn reason(outcome: &Outcome) -> &str {
         Outcome::Delivered => "",
         Outcome::Retry { reason, .. } | Outcome::Reject { reason } | Outcome::Behind { reason } => reason,
     }
+}
+
+/// Publishes as the delivery does, until all is delivered. Calls that take longer than `within` are dropped, and counted.
+pub(crate) async fn deliver_somehow(
+    broker: &dyn Broker,
+    events: &[Arc<Event>],
+    within: Duration,
+    dropped: &watch::Sender<usize>,
+) {
+    let begin = Instant::now();
+    let mut rest = events.to_vec();
+    while !rest.is_empty() {
+        assert!(begin.elapsed() < LONG * 2, "{} events are not delivered", rest.len());
+        let tried = batch(&rest);
+        let outcomes = timeout(within, broker.publish(&tried)).await.unwrap_or_else(|_| {
+            dropped.send_modify(|dropped| *dropped += 1);
+            Outcome::retry("late").all(rest.len())
+        });
+        rest = undelivered(rest, outcomes);
+    }
+}
+
+/// The events that are still to be delivered.
+pub(crate) fn undelivered(events: Vec<Arc<Event>>, outcomes: Vec<Outcome>) -> Vec<Arc<Event>> {
+    assert_eq!(events.len(), outcomes.len());
+    let rest = events.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome != Outcome::Delivered);
+    rest.map(|(event, _)| event).collect()
+}
+
+/// Demands of a topic with one partition that everything is there, that each event's first copy stands behind those of all before
+/// it, and that copies have the same id. Answers how many copies there are too many.
+pub(crate) fn copies(seen: &[Seen], events: &[Arc<Event>]) -> usize {
+    let numbers: HashMap<&[u8], usize> = events.iter().enumerate().map(|(number, event)| (&event.body[..], number)).collect();
+    let mut ids: HashMap<&[u8], &str> = HashMap::new();
+    let mut firsts = Vec::new();
+    for seen in seen {
+        let id = seen.headers["trunkline-event-id"].as_str();
+        let known = *ids.entry(&seen.value).or_insert_with(|| {
+            firsts.push(numbers[&seen.value[..]]);
+            id
+        });
+        assert_eq!(known, id, "two ids of one event");
+    }
+    assert_eq!(firsts, (0..events.len()).collect::<Vec<_>>());
+    seen.len() - firsts.len()
 }

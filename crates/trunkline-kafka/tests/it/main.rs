@@ -6,6 +6,7 @@ mod common;
 mod contract;
 mod kerberos;
 mod outages;
+mod permissions;
 mod publish;
 mod security;
 mod settings;

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use trunkline_core::json::{self, Layout};
-use trunkline_core::{Batch, Broker, Event, EventId, JournalId, Kind, NewEvent, Timestamp};
+use trunkline_core::{Batch, Broker, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
 use trunkline_kafka::KafkaBroker;
 
 use crate::common::{
-    Seen, batch, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, seen, topic, unique, values,
+    LONG, Seen, batch, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, seen, topic, unique, values,
 };
 
 /// What a real Rasa published.
@@ -161,10 +163,52 @@ async fn partitions_can_be_those_of_older_rasas() {
 
 const MURMUR2: [i32; 8] = [3, 0, 5, 5, 1, 4, 0, 1];
 
+/// The partition of each value that librdkafka itself finds by the key.
+async fn partitions_by_librdkafka(events: &[Arc<Event>], partitioner: &str) -> HashMap<Vec<u8>, i32> {
+    let topic = topic(&plain(), 6, &[]).await;
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", plain()).set("partitioner", partitioner).create().unwrap();
+    for event in events {
+        let record = BaseRecord::to(&topic).key(event.conversation.as_bytes()).payload(&event.body[..]);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    tokio::task::spawn_blocking(move || producer.flush(LONG)).await.unwrap().unwrap();
+    seen(&plain(), &topic).await.into_iter().map(|seen| (seen.value, seen.partition)).collect()
+}
+
+#[tokio::test]
+async fn partitions_are_those_of_librdkafka() {
+    let long = "grüße".repeat(9);
+    let conversations = long.char_indices().skip(1).map(|(length, _)| long.split_at(length).0);
+    let events: Vec<_> = conversations.zip(1..).map(|(conversation, number)| event(number, conversation, "Hallo")).collect();
+    for partitioner in ["consistent_random", "murmur2_random"] {
+        let topic = topic(&plain(), 6, &[]).await;
+        let section = format!("{}partition_by_sender: true\npartitioner: {partitioner}", plain_section(&topic));
+        deliver(&broker(&section), &events).await;
+        let ours: HashMap<_, _> = seen(&plain(), &topic).await.into_iter().map(|seen| (seen.value, seen.partition)).collect();
+        assert_eq!(ours, partitions_by_librdkafka(&events, partitioner).await, "{partitioner}");
+    }
+}
+
+#[tokio::test]
+async fn a_compacted_topic_wants_a_key() {
+    let topic = topic(&plain(), 1, &[("cleanup.policy", "compact")]).await;
+    let events = journal(3, 1);
+    let outcomes = broker(&plain_section(&topic)).publish(&batch(&events)).await;
+    let expected = format!(
+        "Kafka at {} found a message for the topic `{topic}` invalid; a topic that is compacted needs `partition_by_sender: true`",
+        plain()
+    );
+    assert_eq!(outcomes, Outcome::retry(expected).all(3));
+    deliver(&broker(&format!("{}partition_by_sender: true", plain_section(&topic))), &events).await;
+}
+
 #[tokio::test]
 async fn messages_may_be_compressed_and_the_queue_may_be_short() {
     let events = journal(1000, 4);
-    for options in ["compression: gzip", "compression: snappy", "compression: lz4", "queue_size: 10", "queue_size: 0"] {
+    for options in
+        ["compression: gzip", "compression: snappy", "compression: lz4", "compression: zstd", "queue_size: 10", "queue_size: 0"]
+    {
         let topic = topic(&plain(), 1, &[]).await;
         deliver(&broker(&format!("{}{options}", plain_section(&topic))), &events).await;
         assert_eq!(values(seen(&plain(), &topic).await), bodies(&events), "{options}");
@@ -184,7 +228,7 @@ async fn a_topic_that_the_server_creates_is_created_by_the_first_event_and_not_b
 
 fn topics_named(name: &str) -> usize {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
-    let consumer: BaseConsumer = rdkafka::ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
-    let metadata = consumer.fetch_metadata(None, crate::common::LONG).unwrap();
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, LONG).unwrap();
     metadata.topics().iter().filter(|topic| topic.name() == name).count()
 }

@@ -117,6 +117,33 @@ fn what_has_no_effect_is_named() {
 }
 
 #[test]
+fn what_the_mechanism_does_not_use_is_named() {
+    let hint = |of: &str| format!("it belongs to {of}; without `sasl_mechanism` it is PLAIN");
+    let password = "url: localhost\nsasl_username: me\nsasl_password: secret";
+    assert_eq!(
+        said(&format!("{password}\nsasl_kerberos_keytab: a.keytab\nsasl_oauthbearer_token_file: token")),
+        [
+            format!(
+                "warning: event_broker.sasl_kerberos_keytab: `sasl_kerberos_keytab` has no effect with `sasl_mechanism: PLAIN` ({})",
+                hint("`GSSAPI`")
+            ),
+            format!(
+                "warning: event_broker.sasl_oauthbearer_token_file: `sasl_oauthbearer_token_file` has no effect with `sasl_mechanism: PLAIN` ({})",
+                hint("`OAUTHBEARER`")
+            ),
+        ]
+    );
+    let warnings = said(&format!("{password}\nsasl_mechanism: OAUTHBEARER\nsasl_oauthbearer_token_file: token"));
+    let expected = ["sasl_username", "sasl_password"].map(|key| {
+        format!(
+            "warning: event_broker.{key}: `{key}` has no effect with `sasl_mechanism: OAUTHBEARER` ({})",
+            hint("`PLAIN` and `SCRAM-…`")
+        )
+    });
+    assert_eq!(warnings, expected);
+}
+
+#[test]
 fn a_topic_is_one_name() {
     for topic in ["''", "events/eu", "rasa.$event", "'..'", "grüße", &"a".repeat(250)] {
         let said = said(&format!("url: localhost\nsecurity_protocol: PLAINTEXT\ntopic: {topic}"));
@@ -129,6 +156,7 @@ fn a_topic_is_one_name() {
 fn what_kerberos_gets_cannot_leave_its_command() {
     let errors = said("url: localhost\nsasl_mechanism: GSSAPI\nsasl_kerberos_keytab: a;b\nsasl_kerberos_principal: $(c)");
     assert!(errors[0].starts_with("error: event_broker.sasl_kerberos_keytab: expected letters, digits"), "{errors:?}");
+    assert!(errors[0].ends_with("(it is used in a command for the shell, as `/nowhere/a;b`)"), "{errors:?}");
     assert!(errors[1].starts_with("error: event_broker.sasl_kerberos_principal: expected letters, digits"), "{errors:?}");
     assert_eq!(
         said("url: localhost\nsasl_mechanism: GSSAPI\nsasl_kerberos_keytab: a.keytab"),

@@ -1,22 +1,23 @@
 //! Reading events from topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
 use trunkline_brokers::ReadBy;
 use trunkline_core::{Reader, Received, Source};
 use trunkline_kafka::kafka_source_from_section;
-use trunkline_testkit::services;
+use trunkline_testkit::services::{self, Private};
 
-use crate::common::{LONG, bodies, broker, deliver, from_yaml, journal, plain, plain_section, topic, unique};
+use crate::common::{LONG, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, topic, unique};
 use crate::security::{listeners, password};
 
-fn source(yaml: &str) -> Arc<dyn Source> {
+pub(crate) fn source(yaml: &str) -> Arc<dyn Source> {
     let (source, said) = from_yaml(yaml, services::tls("ca.pem").parent().unwrap_or(Path::new("")), |section, directory| {
         kafka_source_from_section(section, directory, ReadBy::Person)
     });
@@ -81,7 +82,7 @@ async fn what_others_wrote_is_known_by_its_position() {
     assert_eq!(ids, expected.iter().map(|id| (&**id, &b"{\"event\": \"restart\"}"[..])).collect());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_gets_in_by_every_mechanism_that_the_broker_does() {
     let topic = topic(&plain(), 1, &[]).await;
     let events = journal(3, 1);
@@ -105,4 +106,135 @@ async fn opening_says_what_is_wrong() {
     let source = source(&format!("url: localhost:{}\nsasl_username: trunkline\nsasl_password: wrong", listeners().sasl));
     let said = source.open().await.err().unwrap();
     assert!(said.contains("Invalid username or password; check `sasl_mechanism`"), "{said}");
+}
+
+/// How many members a group has.
+async fn members(group: &str) -> usize {
+    let group = group.to_owned();
+    let listed = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
+        let groups = consumer.fetch_group_list(Some(&group), LONG).unwrap();
+        groups.groups().iter().map(|group| group.members().len()).sum()
+    });
+    listed.await.unwrap()
+}
+
+#[tokio::test]
+async fn asking_whether_it_is_ready_disturbs_no_reader() {
+    let topic = topic(&plain(), 4, &[]).await;
+    let broker = broker(&plain_section(&topic));
+    let group = unique("group");
+    let source = source(&format!("{}group_id: {group}", plain_section(&topic)));
+    assert_eq!(source.is_ready().await, Ok(()));
+    let events = journal(40, 20);
+    deliver(&broker, &events[..20]).await;
+    let mut reader = source.open().await.unwrap();
+    receive(&mut *reader, 20).await;
+    assert_eq!(source.is_ready().await, Ok(()));
+    assert_eq!(members(&group).await, 1);
+    deliver(&broker, &events[20..]).await;
+    receive(&mut *reader, 20).await;
+    reader.settle().await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_of_a_group_share_the_partitions() {
+    let topic = topic(&plain(), 4, &[]).await;
+    let broker = broker(&plain_section(&topic));
+    let source = source(&format!("{}group_id: {}", plain_section(&topic), unique("group")));
+    let mut readers = [source.open().await.unwrap(), source.open().await.unwrap()];
+    let mut by_reader = [0, 0];
+    // The partitions are divided while events flow.
+    for number in 0.. {
+        let events: Vec<_> = (1..=40).map(|user| event(number * 40 + user, &format!("user{user}"), "Hallo")).collect();
+        deliver(&broker, &events).await;
+        let mut missing: HashSet<_> = bodies(&events).into_iter().collect();
+        while !missing.is_empty() {
+            let [first, second] = &mut readers;
+            let reading = async {
+                tokio::select! {
+                    received = first.receive() => (0, received),
+                    received = second.receive() => (1, received),
+                }
+            };
+            let (reader, received) = timeout(LONG, reading).await.expect("more arrives");
+            let received = received.unwrap().unwrap();
+            readers[reader].settle().await.unwrap();
+            by_reader[reader] += received.len();
+            for body in received_bodies(&received) {
+                missing.remove(&body);
+            }
+        }
+        if by_reader.iter().all(|count| *count > 0) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_by_any_means_is_read() {
+    let events = journal(300, 1);
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        // The server compresses anew what it gets.
+        let topic = topic(&plain(), 1, &[("compression.type", codec)]).await;
+        deliver(&broker(&plain_section(&topic)), &events).await;
+        let source = source(&format!("{}group_id: {}", plain_section(&topic), unique("group")));
+        let mut reader = source.open().await.unwrap();
+        assert_eq!(received_bodies(&receive(&mut *reader, 300).await), bodies(&events), "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_returns_is_read_on() {
+    let server = Private::start("kafka").await;
+    let address = format!("localhost:{}", server.port("kafka"));
+    let topic = topic(&address, 1, &[]).await;
+    let section = format!("url: {address}\nsecurity_protocol: PLAINTEXT\ntopic: {topic}\n");
+    let source = source(&section);
+    let events = journal(40, 1);
+    deliver(&broker(&section), &events[..20]).await;
+    let mut reader = source.open().await.unwrap();
+    receive(&mut *reader, 20).await;
+    reader.settle().await.unwrap();
+    server.kill().await;
+    let returning = async {
+        server.start_again().await;
+        deliver(&broker(&section), &events[20..]).await;
+    };
+    // As a gateway does: a reader that fails is dropped, and another is opened.
+    let reading = async {
+        let (mut reader, mut received) = (Some(reader), Vec::new());
+        while received.len() < 20 {
+            let Some(open) = &mut reader else {
+                reader = source.open().await.ok();
+                continue;
+            };
+            match open.receive().await {
+                Ok(more) => {
+                    let is_settled = open.settle().await.is_ok();
+                    let more = received_bodies(&more.unwrap()).into_iter();
+                    received.extend(more.filter(|body| !received.contains(body)).collect::<Vec<_>>());
+                    reader = reader.filter(|_| is_settled);
+                }
+                Err(said) => {
+                    assert!(said.contains(&address), "{said}");
+                    reader = None;
+                }
+            }
+        }
+        received
+    };
+    let (received, ()) = timeout(LONG * 2, async { tokio::join!(reading, returning) }).await.expect("it is read on");
+    assert_eq!(received, bodies(&events[20..]));
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_yet_is_named_among_others() {
+    let (there, missing) = (topic(&plain(), 1, &[]).await, unique("missing"));
+    let source = source(&format!("{}group_id: {}", plain_section(&format!("[{there}, {missing}]")), unique("group")));
+    // The server would create it.
+    assert_eq!(source.is_ready().await, Ok(()));
+    let mut reader = source.open().await.unwrap();
+    let said = timeout(LONG, reader.receive()).await.expect("it is seen that the topic is missing").unwrap_err();
+    assert!(said.contains(&missing) && !said.contains(&there) && said.contains("Unknown topic"), "{said}");
 }

@@ -1,0 +1,117 @@
+//! A server of one's own that asks what a user may do.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use trunkline_core::{Broker as _, Outcome};
+use trunkline_testkit::services::{Private, USER};
+
+use crate::common::{LONG, batch, broker, deliver_somehow, journal, reason, seen, topic};
+use crate::security::password;
+use crate::source::source;
+
+const TOPIC: u8 = 2;
+const GROUP: u8 = 3;
+const READ: u8 = 3;
+const WRITE: u8 = 4;
+const DESCRIBE: u8 = 8;
+
+/// Allows our user an operation, as the superuser that a connection without a password has: `CreateAcls`, version 1.
+fn allow(server: &Private, resource: u8, name: &str, operation: u8) {
+    let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+    // The kind of request, its version, its number, a client without a name; then a list of one.
+    let mut request = vec![0, 30, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1, resource];
+    request.extend(text(name));
+    // Exactly this name.
+    request.push(3);
+    request.extend(text(&format!("User:{USER}")));
+    request.extend(text("*"));
+    // The last byte allows.
+    request.extend([operation, 3]);
+    let mut connection = TcpStream::connect(("localhost", server.port("kafka"))).unwrap();
+    connection.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+    connection.write_all(&request).unwrap();
+    let mut length = [0; 4];
+    connection.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    connection.read_exact(&mut answer).unwrap();
+    // Its number, no delay, one result without an error.
+    assert_eq!(answer[..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_user_without_rights_is_told_which_are_missing() {
+    let settings = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS";
+    let server = Private::with("kafka", &[("TRUNKLINE_SERVICES_KAFKA_SETTINGS", settings)]).await;
+    let plain = format!("localhost:{}", server.port("kafka"));
+    let (name, other) = (topic(&plain, 1, &[]).await, topic(&plain, 1, &[]).await);
+    let address = format!("localhost:{}", server.port("kafka-sasl"));
+    let section = format!("url: {address}\n{}\ntopic: {name}\n", password());
+    let (broker, source) = (broker(&section), source(&format!("{section}group_id: readers")));
+    let events = journal(3, 1);
+    // What was allowed holds a little later.
+    let ready = async || timeout(LONG, async { while broker.is_ready().await.is_err() {} }).await.unwrap();
+    let refused = async |expected: &str| {
+        let published = async {
+            loop {
+                let outcomes = broker.publish(&batch(&events)).await;
+                if outcomes == Outcome::retry(expected).all(3) {
+                    break;
+                }
+                assert_ne!(outcomes[0], Outcome::Delivered);
+                println!("{}", reason(&outcomes[0]));
+            }
+        };
+        timeout(LONG, published).await.expect(expected);
+    };
+
+    let no_topic = format!("Kafka at {address} does not let this user use the topic `{name}`; give the user rights to it (ACL)");
+    assert_eq!(broker.is_ready().await, Err(no_topic.clone()));
+    assert_eq!(source.is_ready().await, Err(no_topic.clone()));
+    refused(&no_topic).await;
+
+    allow(&server, TOPIC, &name, DESCRIBE);
+    ready().await;
+    refused(&format!(
+        "Kafka at {address} does not let this user produce idempotently; give the user `Write` on the topic `{name}` (ACL), and \
+         before Kafka 2.8 `IdempotentWrite` on the cluster"
+    ))
+    .await;
+
+    allow(&server, TOPIC, &other, WRITE);
+    refused(&no_topic).await;
+
+    allow(&server, TOPIC, &name, WRITE);
+    deliver_somehow(&broker, &events, LONG, &watch::Sender::new(0)).await;
+    assert_eq!(seen(&plain, &name).await.len(), 3);
+
+    let mut reader = source.open().await.unwrap();
+    let said = timeout(LONG, reader.receive()).await.expect("the group is refused").unwrap_err();
+    assert_eq!(
+        said,
+        format!(
+            "Kafka at {address} does not let this user read as a member of the group; give the user `Read` on the group (ACL)"
+        )
+    );
+    allow(&server, GROUP, "readers", READ);
+    let denied = async {
+        loop {
+            let said = source.open().await.unwrap().receive().await.unwrap_err();
+            if said == no_topic {
+                break;
+            }
+        }
+    };
+    timeout(LONG, denied).await.expect("the topic is refused");
+    allow(&server, TOPIC, &name, READ);
+    let read = async {
+        loop {
+            if let Ok(Some(received)) = source.open().await.unwrap().receive().await {
+                break received.len();
+            }
+        }
+    };
+    assert_eq!(timeout(LONG, read).await.expect("it may be read"), 3);
+}
