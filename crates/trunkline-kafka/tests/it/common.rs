@@ -101,8 +101,15 @@ pub(crate) fn read(servers: &str, topic: &str) -> Vec<Seen> {
     let mut left = 0;
     for partition in metadata.topics()[0].partitions() {
         from.add_partition_offset(topic, partition.id(), Position::Beginning).unwrap();
-        let (begin, end) = consumer.fetch_watermarks(topic, partition.id(), LONG).unwrap();
-        left += end - begin;
+        let begin = Instant::now();
+        // A partition that is new has no leader at first.
+        let (first, end) = loop {
+            match consumer.fetch_watermarks(topic, partition.id(), LONG) {
+                Ok(found) => break found,
+                Err(error) => assert!(begin.elapsed() < LONG, "{error}"),
+            }
+        };
+        left += end - first;
     }
     consumer.assign(&from).unwrap();
     let mut seen = Vec::new();

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use tokio::sync::watch;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Broker, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
 use trunkline_kafka::KafkaBroker;
 
 use crate::common::{
-    LONG, Seen, batch, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, seen, topic, unique, values,
+    LONG, Seen, batch, bodies, broker, deliver, deliver_somehow, event, from_yaml, journal, plain, plain_section, seen, topic,
+    unique, values,
 };
 
 /// What a real Rasa published.
@@ -179,8 +183,9 @@ async fn partitions_by_librdkafka(events: &[Arc<Event>], partitioner: &str) -> H
 #[tokio::test]
 async fn partitions_are_those_of_librdkafka() {
     let long = "grüße".repeat(9);
-    let conversations = long.char_indices().skip(1).map(|(length, _)| long.split_at(length).0);
-    let events: Vec<_> = conversations.zip(1..).map(|(conversation, number)| event(number, conversation, "Hallo")).collect();
+    let cut = long.char_indices().skip(1).map(|(length, _)| long.split_at(length).0.to_owned());
+    let conversations = cut.chain((0..300).map(|number| format!("{number}-Zoë-😀")));
+    let events: Vec<_> = conversations.zip(1..).map(|(conversation, number)| event(number, &conversation, "Hallo")).collect();
     for partitioner in ["consistent_random", "murmur2_random"] {
         let topic = topic(&plain(), 6, &[]).await;
         let section = format!("{}partition_by_sender: true\npartitioner: {partitioner}", plain_section(&topic));
@@ -188,6 +193,40 @@ async fn partitions_are_those_of_librdkafka() {
         let ours: HashMap<_, _> = seen(&plain(), &topic).await.into_iter().map(|seen| (seen.value, seen.partition)).collect();
         assert_eq!(ours, partitions_by_librdkafka(&events, partitioner).await, "{partitioner}");
     }
+}
+
+#[tokio::test]
+async fn partitions_that_are_added_wait_for_the_next_connection_and_lost_ones_are_not_missed() {
+    let topic = topic(&plain(), 2, &[]).await;
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
+    let here = async |events: &[Arc<Event>]| {
+        let seen = seen(&plain(), &topic).await.into_iter();
+        seen.filter(|seen| events.iter().any(|event| event.body[..] == seen.value[..])).collect::<Vec<_>>()
+    };
+    let old = broker(&plain_section(&topic));
+    let events = journal(1200, 20);
+    let (first, rest) = events.split_at(200);
+    let (second, third) = rest.split_at(500);
+    deliver(&old, first).await;
+    let added = admin.create_partitions([&NewPartitions::new(&topic, 6)], &AdminOptions::new()).await.unwrap();
+    assert_eq!(added, [Ok(topic.clone())]);
+    while partition_counts(&topic) != [6] {}
+    deliver(&old, second).await;
+    let both = [first, second].concat();
+    assert_eq!(arrived(&here(&both).await), published(&both));
+    let new = broker(&plain_section(&topic));
+    deliver(&new, third).await;
+    let after = here(third).await;
+    assert_eq!(arrived(&after), published(third));
+    assert!(after.iter().any(|seen| seen.partition > 1));
+
+    // Somebody makes it anew with a single one.
+    assert_eq!(admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap(), [Ok(topic.clone())]);
+    while !partition_counts(&topic).is_empty() {}
+    let single = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    assert_eq!(admin.create_topics([&single], &AdminOptions::new()).await.unwrap(), [Ok(topic.clone())]);
+    deliver_somehow(&new, &events, LONG, &watch::Sender::new(0)).await;
+    assert_eq!(arrived(&here(&events).await), published(&events));
 }
 
 #[tokio::test]
@@ -220,15 +259,16 @@ async fn a_topic_that_the_server_creates_is_created_by_the_first_event_and_not_b
     let topic = unique("created");
     let broker = broker(&plain_section(&topic));
     assert_eq!(broker.is_ready().await, Ok(()));
-    assert_eq!(topics_named(&topic), 0);
+    assert_eq!(partition_counts(&topic), [0; 0]);
     deliver(&broker, &journal(3, 1)).await;
     assert_eq!(seen(&plain(), &topic).await.len(), 3);
-    assert_eq!(topics_named(&topic), 1);
+    assert_eq!(partition_counts(&topic), [1]);
 }
 
-fn topics_named(name: &str) -> usize {
+/// How many partitions a topic has, if it is there.
+fn partition_counts(name: &str) -> Vec<usize> {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
     let metadata = consumer.fetch_metadata(None, LONG).unwrap();
-    metadata.topics().iter().filter(|topic| topic.name() == name).count()
+    metadata.topics().iter().filter(|topic| topic.name() == name).map(|topic| topic.partitions().len()).collect()
 }
