@@ -1,32 +1,42 @@
 //! What every broker owes to the delivery, on topics with and without a key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use trunkline_core::Broker;
 use trunkline_testkit::contract::{self, Arrived, Subject};
 use trunkline_testkit::services::{self, Private};
 
-use crate::common::{broker, plain, seen, topic};
+use crate::common::{LONG, broker, deliver, deliver_somehow, journal, plain, seen, topic};
 use crate::security::listeners;
+use crate::source::read_on;
 
 pub(crate) struct Topic {
     server: String,
     name: String,
     options: &'static str,
+    patience: Duration,
 }
 
 impl Topic {
     /// A topic of one's own with three partitions.
     pub(crate) async fn new(server: &str, options: &'static str) -> Self {
-        Self { server: server.to_owned(), name: topic(server, 3, &[]).await, options }
+        Self { server: server.to_owned(), name: topic(server, 3, &[]).await, options, patience: LONG }
+    }
+
+    /// The same on a server that will not answer: a call waits for half the time that it has.
+    pub(crate) async fn on_a_dying(server: &str) -> Self {
+        Self { patience: Duration::from_secs(10), ..Self::new(server, "").await }
     }
 }
 
 #[async_trait]
 impl Subject for Topic {
     fn broker(&self) -> Arc<dyn Broker> {
-        let Self { server, name, options } = self;
+        let Self { server, name, options, .. } = self;
         Arc::new(broker(&format!("url: {server}\nsecurity_protocol: PLAINTEXT\ntopic: {name}\n{options}")))
     }
 
@@ -37,6 +47,10 @@ impl Subject for Topic {
 
     fn is_exactly_once(&self) -> bool {
         false
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
     }
 }
 
@@ -61,13 +75,33 @@ async fn a_wrong_password_is_named_without_being_shown() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_loses_and_inverts_nothing() {
+async fn a_server_that_dies_loses_and_inverts_nothing_and_is_read_on() {
     let server = Private::start("kafka").await;
     let address = format!("localhost:{}", server.port("kafka"));
     let death = async {
         server.kill().await;
         server.start_again().await;
     };
-    contract::fault_under_load(&Topic::new(&address, "").await, death).await;
-    contract::outage(&Topic::new(&address, "").await, server.kill(), server.start_again()).await;
+    contract::fault_under_load(&Topic::on_a_dying(&address).await, death).await;
+
+    let section = format!("url: {address}\nsecurity_protocol: PLAINTEXT\ntopic: {}\n", topic(&address, 1, &[]).await);
+    let events = journal(40, 1);
+    deliver(&broker(&section), &events[..20]).await;
+    let read = watch::Sender::new(0);
+    let outage = async {
+        read.subscribe().wait_for(|read| *read == 20).await.unwrap();
+        let returning = async {
+            server.start_again().await;
+            deliver_somehow(&broker(&section), &events[20..], LONG, &watch::Sender::new(0)).await;
+        };
+        contract::outage(&Topic::on_a_dying(&address).await, server.kill(), returning).await;
+    };
+    let reading = timeout(
+        LONG * 3,
+        read_on(&section, &events, |count| {
+            read.send_replace(count);
+        }),
+    );
+    let ((), reading) = tokio::join!(outage, reading);
+    reading.expect("it is read on");
 }

@@ -1,4 +1,4 @@
-//! A server of one's own that creates no topics, hangs, and has no room.
+//! A server of one's own that asks what a user may do, creates no topics, hangs, and has no room.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,14 +10,17 @@ use trunkline_testkit::services::Private;
 
 use crate::common::{batch, broker, copies, deliver_somehow, event, journal, reason, seen, topic};
 use crate::contract::Topic;
+use crate::permissions;
 
 #[tokio::test]
-async fn a_server_that_hangs_or_is_full_loses_and_inverts_nothing() {
-    let variables =
-        [("TRUNKLINE_SERVICES_KAFKA_SETTINGS", "auto.create.topics.enable=false"), ("TRUNKLINE_SERVICES_DISK", "300m")];
+async fn a_server_that_refuses_hangs_or_is_full_loses_and_inverts_nothing() {
+    let settings = format!("auto.create.topics.enable=false\n{}", permissions::SETTINGS);
+    let variables = [("TRUNKLINE_SERVICES_KAFKA_SETTINGS", &*settings), ("TRUNKLINE_SERVICES_DISK", "300m")];
     let server = Private::with("kafka", &variables).await;
     let address = format!("localhost:{}", server.port("kafka"));
     let section = |topic: &str| format!("url: {address}\nsecurity_protocol: PLAINTEXT\ntopic: {topic}");
+
+    permissions::are_named(&server).await;
 
     // A topic that is missing and is not created.
     let missing = broker(&section("missing"));
@@ -59,5 +62,5 @@ async fn a_server_that_hangs_or_is_full_loses_and_inverts_nothing() {
         server.free_disk().await;
         server.start_again().await;
     };
-    contract::full(&Topic::new(&address, "").await, server.fill_disk(), free).await;
+    contract::full(&Topic::on_a_dying(&address).await, server.fill_disk(), free).await;
 }

@@ -1,4 +1,4 @@
-//! A server of one's own that asks what a user may do.
+//! What is said to a user who may not do what is needed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,9 +8,13 @@ use tokio::time::timeout;
 use trunkline_core::{Broker as _, Outcome};
 use trunkline_testkit::services::{Private, USER};
 
-use crate::common::{LONG, batch, broker, deliver_somehow, journal, reason, seen, topic};
+use crate::common::{LONG, batch, broker, deliver_somehow, journal, seen, topic};
 use crate::security::password;
 use crate::source::source;
+
+/// What makes a server ask; a connection without a password may do anything.
+pub(crate) const SETTINGS: &str =
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS";
 
 const TOPIC: u8 = 2;
 const GROUP: u8 = 3;
@@ -41,10 +45,8 @@ fn allow(server: &Private, resource: u8, name: &str, operation: u8) {
     assert_eq!(answer[..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
 }
 
-#[tokio::test]
-async fn a_user_without_rights_is_told_which_are_missing() {
-    let settings = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS";
-    let server = Private::with("kafka", &[("TRUNKLINE_SERVICES_KAFKA_SETTINGS", settings)]).await;
+/// A user without rights is told which are missing, on a server with [`SETTINGS`].
+pub(crate) async fn are_named(server: &Private) {
     let plain = format!("localhost:{}", server.port("kafka"));
     let (name, other) = (topic(&plain, 1, &[]).await, topic(&plain, 1, &[]).await);
     let address = format!("localhost:{}", server.port("kafka-sasl"));
@@ -61,7 +63,6 @@ async fn a_user_without_rights_is_told_which_are_missing() {
                     break;
                 }
                 assert_ne!(outcomes[0], Outcome::Delivered);
-                println!("{}", reason(&outcomes[0]));
             }
         };
         timeout(LONG, published).await.expect(expected);
@@ -72,7 +73,7 @@ async fn a_user_without_rights_is_told_which_are_missing() {
     assert_eq!(source.is_ready().await, Err(no_topic.clone()));
     refused(&no_topic).await;
 
-    allow(&server, TOPIC, &name, DESCRIBE);
+    allow(server, TOPIC, &name, DESCRIBE);
     ready().await;
     refused(&format!(
         "Kafka at {address} does not let this user produce idempotently; give the user `Write` on the topic `{name}` (ACL), and \
@@ -80,10 +81,10 @@ async fn a_user_without_rights_is_told_which_are_missing() {
     ))
     .await;
 
-    allow(&server, TOPIC, &other, WRITE);
+    allow(server, TOPIC, &other, WRITE);
     refused(&no_topic).await;
 
-    allow(&server, TOPIC, &name, WRITE);
+    allow(server, TOPIC, &name, WRITE);
     deliver_somehow(&broker, &events, LONG, &watch::Sender::new(0)).await;
     assert_eq!(seen(&plain, &name).await.len(), 3);
 
@@ -95,7 +96,7 @@ async fn a_user_without_rights_is_told_which_are_missing() {
             "Kafka at {address} does not let this user read as a member of the group; give the user `Read` on the group (ACL)"
         )
     );
-    allow(&server, GROUP, "readers", READ);
+    allow(server, GROUP, "readers", READ);
     let denied = async {
         loop {
             let said = source.open().await.unwrap().receive().await.unwrap_err();
@@ -105,7 +106,7 @@ async fn a_user_without_rights_is_told_which_are_missing() {
         }
     };
     timeout(LONG, denied).await.expect("the topic is refused");
-    allow(&server, TOPIC, &name, READ);
+    allow(server, TOPIC, &name, READ);
     let read = async {
         loop {
             if let Ok(Some(received)) = source.open().await.unwrap().receive().await {

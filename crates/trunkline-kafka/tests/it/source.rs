@@ -10,9 +10,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
 use trunkline_brokers::ReadBy;
-use trunkline_core::{Reader, Received, Source};
+use trunkline_core::{Event, Reader, Received, Source};
 use trunkline_kafka::kafka_source_from_section;
-use trunkline_testkit::services::{self, Private};
+use trunkline_testkit::services;
 
 use crate::common::{LONG, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, topic, unique};
 use crate::security::{listeners, password};
@@ -184,48 +184,31 @@ async fn what_is_compressed_by_any_means_is_read() {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_dies_and_returns_is_read_on() {
-    let server = Private::start("kafka").await;
-    let address = format!("localhost:{}", server.port("kafka"));
-    let topic = topic(&address, 1, &[]).await;
-    let section = format!("url: {address}\nsecurity_protocol: PLAINTEXT\ntopic: {topic}\n");
-    let source = source(&section);
-    let events = journal(40, 1);
-    deliver(&broker(&section), &events[..20]).await;
-    let mut reader = source.open().await.unwrap();
-    receive(&mut *reader, 20).await;
-    reader.settle().await.unwrap();
-    server.kill().await;
-    let returning = async {
-        server.start_again().await;
-        deliver(&broker(&section), &events[20..]).await;
-    };
-    // As a gateway does: a reader that fails is dropped, and another is opened.
-    let reading = async {
-        let (mut reader, mut received) = (Some(reader), Vec::new());
-        while received.len() < 20 {
-            let Some(open) = &mut reader else {
-                reader = source.open().await.ok();
-                continue;
-            };
-            match open.receive().await {
-                Ok(more) => {
-                    let is_settled = open.settle().await.is_ok();
-                    let more = received_bodies(&more.unwrap()).into_iter();
-                    received.extend(more.filter(|body| !received.contains(body)).collect::<Vec<_>>());
-                    reader = reader.filter(|_| is_settled);
-                }
-                Err(said) => {
-                    assert!(said.contains(&address), "{said}");
-                    reader = None;
-                }
+/// Reads all of a topic, through the death of its server, which another test sees to. As a gateway does: a reader that fails is
+/// dropped, and another is opened.
+pub(crate) async fn read_on(section: &str, events: &[Arc<Event>], is_read: impl Fn(usize)) {
+    let source = source(section);
+    let (mut reader, mut read) = (None, Vec::new());
+    while read.len() < events.len() {
+        let Some(open) = &mut reader else {
+            reader = source.open().await.ok();
+            continue;
+        };
+        match open.receive().await {
+            Ok(received) => {
+                let is_settled = open.settle().await.is_ok();
+                let more = received_bodies(&received.unwrap()).into_iter().filter(|body| !read.contains(body));
+                read.extend(more.collect::<Vec<_>>());
+                is_read(read.len());
+                reader = reader.filter(|_| is_settled);
+            }
+            Err(said) => {
+                assert!(said.contains("Kafka at localhost:"), "{said}");
+                reader = None;
             }
         }
-        received
-    };
-    let (received, ()) = timeout(LONG * 2, async { tokio::join!(reading, returning) }).await.expect("it is read on");
-    assert_eq!(received, bodies(&events[20..]));
+    }
+    assert_eq!(read, bodies(events));
 }
 
 #[tokio::test]

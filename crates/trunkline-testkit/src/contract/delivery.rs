@@ -51,7 +51,8 @@ impl<'a> Delivery<'a> {
         let events: Vec<_> = self.owed.iter().take(size).cloned().collect();
         // Only a subscription with a single lane has a cursor that moves with its batches.
         let next = events.last().filter(|_| self.subject.is_exactly_once()).map(|last| last.offset + 1);
-        Batch { next, ..Batch::new(events, self.key.clone()) }
+        let deadline = (Instant::now() + self.subject.patience()).into_std();
+        Batch { next, deadline, ..Batch::new(events, self.key.clone()) }
     }
 
     /// Publishes one batch, and gives the outcomes.

@@ -40,6 +40,7 @@ pub use checks::{
 pub use faults::{fault_under_load, full, outage, poison, refused};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use trunkline_core::Broker;
@@ -57,6 +58,12 @@ pub trait Subject: Sync {
 
     /// Whether the broker stores our cursor with its data, and so nothing arrives twice.
     fn is_exactly_once(&self) -> bool;
+
+    /// How long the broker may take for a call; less than the delivery's own minute for one that uses all it gets when nobody is
+    /// there.
+    fn patience(&self) -> Duration {
+        delivery::CALL_LIMIT
+    }
 }
 
 /// Makes a test of each check that needs no fault, of the subject that the expression gives. It may `.await`.
