@@ -1,6 +1,8 @@
 //! Brokers from YAML, events, and a reader of topics that is not ours.
 
 use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,6 +83,26 @@ pub(crate) async fn topic(servers: &str, partitions: i32, settings: &[(&str, &st
     let results = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
     assert_eq!(results, [Ok(name.clone())]);
     name
+}
+
+/// A text in a request to Kafka.
+pub(crate) fn text(text: &str) -> Vec<u8> {
+    [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// Asks what librdkafka cannot, by the number and the version of the request, and gives the answer.
+pub(crate) fn ask(port: u16, kind: u8, version: u8, body: &[u8]) -> Vec<u8> {
+    // The number of the question is 7, and the client has no name.
+    let request = [&[0, kind, 0, version, 0, 0, 0, 7, 0xff, 0xff], body].concat();
+    let mut connection = TcpStream::connect(("localhost", port)).unwrap();
+    connection.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+    connection.write_all(&request).unwrap();
+    let mut length = [0; 4];
+    connection.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..4], [0, 0, 0, 7]);
+    answer.split_off(4)
 }
 
 /// A message as another consumer sees it.

@@ -1,14 +1,11 @@
 //! What is said to a user who may not do what is needed.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use tokio::sync::watch;
 use tokio::time::timeout;
 use trunkline_core::{Broker as _, Outcome};
 use trunkline_testkit::services::{Private, USER};
 
-use crate::common::{LONG, batch, broker, deliver_somehow, journal, seen, topic};
+use crate::common::{LONG, ask, batch, broker, deliver_somehow, journal, seen, text, topic};
 use crate::security::password;
 use crate::source::source;
 
@@ -24,9 +21,8 @@ const DESCRIBE: u8 = 8;
 
 /// Allows our user an operation, as the superuser that a connection without a password has: `CreateAcls`, version 1.
 fn allow(server: &Private, resource: u8, name: &str, operation: u8) {
-    let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
-    // The kind of request, its version, its number, a client without a name; then a list of one.
-    let mut request = vec![0, 30, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1, resource];
+    // A list of one.
+    let mut request = vec![0, 0, 0, 1, resource];
     request.extend(text(name));
     // Exactly this name.
     request.push(3);
@@ -34,15 +30,8 @@ fn allow(server: &Private, resource: u8, name: &str, operation: u8) {
     request.extend(text("*"));
     // The last byte allows.
     request.extend([operation, 3]);
-    let mut connection = TcpStream::connect(("localhost", server.port("kafka"))).unwrap();
-    connection.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
-    connection.write_all(&request).unwrap();
-    let mut length = [0; 4];
-    connection.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    connection.read_exact(&mut answer).unwrap();
-    // Its number, no delay, one result without an error.
-    assert_eq!(answer[..14], [0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+    // No delay, one result without an error.
+    assert_eq!(ask(server.port("kafka"), 30, 1, &request)[..10], [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
 }
 
 /// A user without rights is told which are missing, on a server with [`SETTINGS`].

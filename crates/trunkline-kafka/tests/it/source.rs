@@ -14,7 +14,7 @@ use trunkline_core::{Event, Reader, Received, Source};
 use trunkline_kafka::kafka_source_from_section;
 use trunkline_testkit::services;
 
-use crate::common::{LONG, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, topic, unique};
+use crate::common::{LONG, ask, bodies, broker, deliver, event, from_yaml, journal, plain, plain_section, text, topic, unique};
 use crate::security::{listeners, password};
 
 pub(crate) fn source(yaml: &str) -> Arc<dyn Source> {
@@ -108,13 +108,13 @@ async fn opening_says_what_is_wrong() {
     assert!(said.contains("Invalid username or password; check `sasl_mechanism`"), "{said}");
 }
 
-/// How many members a group has.
-async fn members(group: &str) -> usize {
+/// The ids of the members of a group.
+async fn members(group: &str) -> Vec<String> {
     let group = group.to_owned();
     let listed = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
         let groups = consumer.fetch_group_list(Some(&group), LONG).unwrap();
-        groups.groups().iter().map(|group| group.members().len()).sum()
+        groups.groups().iter().flat_map(|group| group.members()).map(|member| member.id().to_owned()).collect()
     });
     listed.await.unwrap()
 }
@@ -131,7 +131,7 @@ async fn asking_whether_it_is_ready_disturbs_no_reader() {
     let mut reader = source.open().await.unwrap();
     receive(&mut *reader, 20).await;
     assert_eq!(source.is_ready().await, Ok(()));
-    assert_eq!(members(&group).await, 1);
+    assert_eq!(members(&group).await.len(), 1);
     deliver(&broker, &events[20..]).await;
     receive(&mut *reader, 20).await;
     reader.settle().await.unwrap();
@@ -169,6 +169,22 @@ async fn readers_of_a_group_share_the_partitions() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn who_is_put_out_of_the_group_before_it_settles_reads_again() {
+    let topic = topic(&plain(), 1, &[]).await;
+    let events = journal(3, 1);
+    deliver(&broker(&plain_section(&topic)), &events).await;
+    let group = unique("group");
+    let mut reader = source(&format!("{}group_id: {group}", plain_section(&topic))).open().await.unwrap();
+    receive(&mut *reader, 3).await;
+    let [member] = &members(&group).await[..] else { panic!("it is the only one") };
+    // `LeaveGroup`, version 0; the answer is that there is no error.
+    assert_eq!(ask(services::port("kafka"), 13, 0, &[text(&group), text(member)].concat()), [0, 0]);
+    assert_eq!(reader.settle().await, Ok(()));
+    assert_eq!(received_bodies(&receive(&mut *reader, 3).await), bodies(&events));
+    assert_eq!(reader.settle().await, Ok(()));
 }
 
 #[tokio::test]
