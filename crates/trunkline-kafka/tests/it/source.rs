@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::groups::GroupInfo;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
 use trunkline_brokers::ReadBy;
@@ -114,7 +115,7 @@ async fn members(group: &str) -> Vec<String> {
     let listed = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", plain()).create().unwrap();
         let groups = consumer.fetch_group_list(Some(&group), LONG).unwrap();
-        groups.groups().iter().flat_map(|group| group.members()).map(|member| member.id().to_owned()).collect()
+        groups.groups().iter().flat_map(GroupInfo::members).map(|member| member.id().to_owned()).collect()
     });
     listed.await.unwrap()
 }
