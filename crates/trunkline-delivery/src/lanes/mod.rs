@@ -212,13 +212,7 @@ impl Lanes {
             self.owed.insert(owed.offset, Tries { attempts: owed.attempts, since: owed.since });
         }
         let before = lane.next();
-        if owed.letter.is_some() {
-            let place = |owed: &Owed| (owed.offset, owed.letter);
-            let older = lane.queue.iter().take_while(|other| other.letter.is_some() && place(other) < place(&owed)).count();
-            lane.queue.insert(older, owed);
-        } else {
-            lane.queue.push_back(owed);
-        }
+        lane.insert(owed);
         let next = lane.next();
         if lane.state == State::Ready && next != before {
             before.map(|offset| self.ready.remove(&(offset, key)));
@@ -277,7 +271,7 @@ impl Lanes {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// Brings a batch back. What is to be tried again goes to the front of its lane, in its order, and the lane waits.
+    /// Brings a batch back. What is to be tried again goes to its place in its lane, and the lane waits.
     pub(crate) fn settle(&mut self, batch: Vec<(Owed, Settled)>) {
         let mut touched: HashMap<u64, State> = HashMap::default();
         for (mut owed, settled) in batch.into_iter().rev() {
@@ -302,7 +296,7 @@ impl Lanes {
                     }
                     owed.event = None;
                     if let Some(lane) = self.by_key.get_mut(&owed.lane) {
-                        lane.queue.push_front(owed);
+                        lane.insert(owed);
                     }
                 }
             }
@@ -355,6 +349,14 @@ impl Lanes {
 }
 
 impl Lane {
+    /// Puts an event into its place: replays first, and everything in the order of the journal. What was tried in vain may find a
+    /// replay before it that was asked for in the meantime.
+    fn insert(&mut self, owed: Owed) {
+        let place = |owed: &Owed| (owed.letter.is_none(), owed.offset, owed.letter);
+        let index = self.queue.partition_point(|other| place(other) < place(&owed));
+        self.queue.insert(index, owed);
+    }
+
     /// The offset of the event that is taken next.
     fn next(&self) -> Option<Offset> {
         self.queue.front().map(|owed| owed.offset)

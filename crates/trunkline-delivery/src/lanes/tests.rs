@@ -148,6 +148,23 @@ fn a_letter_that_is_to_be_replayed_before_its_lane_is_held_does_not_stay_held() 
 }
 
 #[test]
+fn what_comes_back_behind_a_dead_letter_stays_behind_its_replay() {
+    let (mut lanes, now) = (Lanes::new(LaneMode::Conversations, 1), Instant::now());
+    lanes.offer(event(0, 1), 0, 0);
+    lanes.offer(event(0, 2), 0, 0);
+    let batch = lanes.take(ANY).unwrap();
+    // A person was faster than the end of the attempt.
+    lanes.replay(77, 1, "c0");
+    lanes.settle(batch.into_iter().zip([Settled::Held(77), Settled::Again(now)]).collect());
+    lanes.replay(77, 1, "c0");
+    for offset in [1, 2] {
+        let batch = lanes.take(ANY).unwrap();
+        assert_eq!(offsets(&batch), [offset]);
+        lanes.settle(done(batch));
+    }
+}
+
+#[test]
 fn letters_of_a_lane_are_replayed_in_their_order_and_before_what_waits() {
     let mut lanes = Lanes::new(LaneMode::Conversations, 1);
     lanes.offer(event(0, 9), 0, 0);
