@@ -117,7 +117,7 @@ async fn a_second_sigterm_does_not_wait_for_an_assistant_that_hangs() {
     let (project, assistant) = hanging().await;
     let program = Arc::new(Program::start(BINARY, project.directory()).await);
     let asking = ask_the_assistant(&program);
-    let _never_answered = assistant.accept().await.unwrap();
+    let _never_answered = asked(&assistant).await;
     program.signal(Signal::TERM);
     // A second signal before the first is taken would be the same one.
     let address = program.url.strip_prefix("http://").unwrap();
@@ -135,7 +135,7 @@ async fn an_assistant_that_hangs_is_waited_for_as_long_as_the_grace_lasts() {
     let project = project.file("trunkline.yml", &format!("{}server:\n  shutdown_grace: 100ms\n", settings(&assistant)));
     let program = Arc::new(Program::start(BINARY, project.directory()).await);
     let asking = ask_the_assistant(&program);
-    let _never_answered = assistant.accept().await.unwrap();
+    let _never_answered = asked(&assistant).await;
     program.signal(Signal::TERM);
     asking.await.unwrap();
     let exit = Arc::into_inner(program).unwrap().ended().await;
@@ -148,6 +148,16 @@ async fn hanging() -> (Project, TcpListener) {
     let assistant = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let project = Project::with_brokers().file("trunkline.yml", &settings(&assistant));
     (project, assistant)
+}
+
+/// The connection on which a message comes; whether the assistant is ready is asked on others.
+async fn asked(assistant: &TcpListener) -> TcpStream {
+    loop {
+        let (mut stream, mut method) = (assistant.accept().await.unwrap().0, [0; 4]);
+        if stream.read_exact(&mut method).await.is_ok() && &method == b"POST" {
+            return stream;
+        }
+    }
 }
 
 fn settings(assistant: &TcpListener) -> String {
