@@ -154,7 +154,7 @@ async fn hanging() -> (Project, TcpListener) {
 async fn asked(assistant: &TcpListener) -> TcpStream {
     loop {
         let (mut stream, mut method) = (assistant.accept().await.unwrap().0, [0; 4]);
-        if stream.read_exact(&mut method).await.is_ok() && &method == b"POST" {
+        if stream.read_exact(&mut method).await.is_ok() && method == *b"POST" {
             return stream;
         }
     }
