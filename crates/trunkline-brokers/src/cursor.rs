@@ -38,7 +38,7 @@ pub(crate) enum Astray {
 ///
 /// Another writer than ourselves is only believed as long as we have not written: then it is the run before this one, whose last
 /// attempt came late.
-pub(crate) fn compare(expected: Option<&Cursor>, found: Option<&Cursor>, writer: &str) -> Result<(), Astray> {
+fn compare(expected: Option<&Cursor>, found: Option<&Cursor>, writer: &str) -> Result<(), Astray> {
     let Some(expected) = expected else { return Ok(()) };
     let Some(found) = found else { return Err(Astray::Gone) };
     match (expected.writer == writer, found.writer == writer) {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::{Line, Lines};
-use super::protocol::shortened;
+use super::protocol::{plain, shortened};
 
 /// The longest line that goes to our log in one piece, in bytes.
 const LONGEST_LINE: usize = 4 << 10;
@@ -27,8 +27,7 @@ impl Errors {
         let task = tokio::spawn(async move {
             let mut lines = Lines::new(stream, LONGEST_LINE);
             while let Ok(Some(Line::Whole(line) | Line::Part(line))) = lines.next().await {
-                let text: String =
-                    String::from_utf8_lossy(&line).trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let text = plain(String::from_utf8_lossy(&line).trim_end(), usize::MAX);
                 tracing::info!(broker, "{text}");
                 if !text.is_empty() {
                     *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);

@@ -13,8 +13,11 @@ use super::errors::Errors;
 use super::group::Group;
 use super::lines::{Line, Lines};
 use super::program::{Program, Times};
-use super::protocol::{self, Answer, LONGEST_ANSWER, VERSION, shortened};
+use super::protocol::{self, Answer, LONGEST_ANSWER, VERSION, plain, shortened};
 use super::turns::Turns;
+
+/// How much of a line that is no answer is shown, in characters.
+const LONGEST_SHOWN: usize = 80;
 
 /// Why a child is not used any more.
 #[derive(Debug)]
@@ -184,10 +187,13 @@ impl Process {
             Fault::Garbage(line) => format!(
                 "wrote a line that is no answer of the protocol, and was killed: `{}`; standard output is for answers alone, \
                  everything else belongs on standard error",
-                beginning(&line)
+                plain(&line, LONGEST_SHOWN)
             ),
             Fault::Malformed(line, error) => {
-                format!("gave an answer that is none of the protocol ({error}), and was killed: `{}`", beginning(&line))
+                format!(
+                    "gave an answer that is none of the protocol ({error}), and was killed: `{}`",
+                    plain(&line, LONGEST_SHOWN)
+                )
             }
             Fault::Unexpected(what) => format!("gave {what}, and was killed"),
             Fault::Version(version) => {
@@ -243,9 +249,4 @@ fn no_answer(line: &[u8], error: serde_json::Error) -> Fault {
         Ok(_) => Fault::Malformed(text, error),
         Err(_) => Fault::Garbage(text),
     }
-}
-
-/// The beginning of a line, fit to be shown.
-fn beginning(line: &str) -> String {
-    line.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -91,7 +91,12 @@ fn line(message: &serde_json::Value) -> Vec<u8> {
 
 /// A text of the child made fit to be shown: bounded, and without control characters.
 pub(super) fn shortened(text: &str) -> String {
-    text.trim().chars().take(LONGEST_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    plain(text.trim(), LONGEST_REASON)
+}
+
+/// The first `most` characters, fit for a log.
+pub(super) fn plain(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

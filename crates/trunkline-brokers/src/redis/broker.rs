@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use redis::{RedisError, cmd};
 use tokio::sync::Mutex;
 use trunkline_core::{Batch, Broker, CursorKey, Event, Offset, Outcome};
-use uuid::Uuid;
 
 use super::address::{Address, Connection, RESPONSE_TIMEOUT};
-use super::cursor::{self, Stored};
+use super::cursor;
 use super::keys::Keys;
 use super::script::{AddScript, Entries, Fault, Mode, Reply};
 use super::{End, Structure};
+use crate::cursor::{Known, new_writer};
 
 /// How large an argument a server takes when it does not say otherwise.
 const LARGEST: usize = 512 << 20;
@@ -47,7 +47,7 @@ pub(super) struct Plan {
 pub(super) struct State {
     link: Option<Link>,
     /// The cursor as we saw it last.
-    pub(super) known: Option<(CursorKey, Stored)>,
+    pub(super) known: Option<(CursorKey, Known)>,
     /// The `timestamp` of the first event that this run published.
     pub(super) since: Option<String>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Link {
 impl RedisBroker {
     pub(super) fn new(plan: Plan) -> Self {
         let script = AddScript::new(plan.structure, plan.end, plan.max_length);
-        Self { plan, script, writer: Uuid::new_v4().simple().to_string(), state: Mutex::default() }
+        Self { plan, script, writer: new_writer(), state: Mutex::default() }
     }
 
     /// The key of the cursor; `None` on a cluster whose slots the keys are spread over.
@@ -163,9 +163,9 @@ impl Broker for RedisBroker {
         let Some(key) = self.cursor_key(cursor) else { return Ok(None) };
         let mut state = self.state.lock().await;
         self.linked(&mut state, async |state, link| {
-            let stored = self.stored(link, &key).await?;
-            let position = stored.position();
-            state.known = Some((cursor.clone(), stored));
+            let known = Known::first(self.stored(link, &key).await?, &self.writer);
+            let position = known.position();
+            state.known = Some((cursor.clone(), known));
             Ok(position)
         })
         .await

@@ -9,9 +9,9 @@ use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Event, Offset, Outcome};
 
 use super::broker::{BEHIND, Link, RedisBroker, State};
-use super::cursor::Stored;
+use super::cursor;
 use super::script::{Entries, Mode, Reply};
-use crate::cursor::Astray;
+use crate::cursor::{Astray, Cursor, Known};
 
 /// How many events one call of the script adds. The server works on them while the next are on the way, and other clients wait for
 /// one call at the most. With fewer it is slower, above all where each call is synced to disk (`appendfsync always`).
@@ -20,7 +20,6 @@ const CHUNK: usize = 256;
 /// Events that one call adds.
 struct Chunk {
     entries: Entries,
-    count: usize,
     /// Where the cursor is after them.
     next: Offset,
 }
@@ -42,14 +41,14 @@ impl RedisBroker {
         };
         let refused = too_large.map(|(_, event)| self.too_large(event, link.largest));
         let mut known = match state.known.take() {
-            Some((cursor, stored)) if cursor == batch.cursor => stored,
-            _ => self.stored(link, key).await?,
+            Some((cursor, known)) if cursor == batch.cursor => known,
+            _ => Known::first(self.stored(link, key).await?, &self.writer),
         };
-        let count_below = |next: Offset| events.iter().take_while(|event| event.offset < next).count();
-        let mut there = count_below(known.done_by(&self.writer));
+        let left = |next: Offset| Known::left(Cursor { next, writer: self.writer.clone() });
         // Each round publishes something, or finds the cursor where an attempt that was given up has moved it.
         loop {
             state.known = Some((batch.cursor.clone(), known.clone()));
+            let there = known.there(events);
             let fresh = events.get(there..).unwrap_or_default();
             if fresh.is_empty() {
                 return Ok(outcomes(batch, there, refused));
@@ -62,24 +61,23 @@ impl RedisBroker {
                         if state.since.is_none() {
                             state.since = fresh.first().and_then(|event| timestamp(event));
                         }
-                        there += chunk.count;
-                        known = Stored::new(chunk.next, &self.writer);
+                        known = left(chunk.next);
                         state.known = Some((batch.cursor.clone(), known.clone()));
                     }
                     Reply::Stopped(count, fault) => {
                         let index = chunk.entries.iter().nth(count).map_or(0, |(event, _)| event);
                         let offset = fresh.get(index).map_or(next, |event| event.offset);
-                        state.known = Some((batch.cursor.clone(), Stored::new(offset, &self.writer)));
-                        let there = count_below(offset);
+                        known = left(offset);
+                        let there = known.there(events);
+                        state.known = Some((batch.cursor.clone(), known));
                         return Ok(outcomes(batch, there, Some(Outcome::retry(self.fault(&chunk.entries, fault)))));
                     }
                     Reply::Moved(found) if number == 0 => {
-                        let found = self.read(Some(found), key)?;
-                        if let Some(behind) = self.notice(state, key, &known, &found, batch)? {
-                            return Ok(behind.all(batch.events.len()));
-                        }
-                        there = count_below(found.position().unwrap_or_default());
-                        known = found;
+                        let found = self.read(Some(&found), key)?;
+                        known = match self.notice(state, key, &known, found, batch)? {
+                            Ok(known) => known,
+                            Err(behind) => return Ok(behind.all(batch.events.len())),
+                        };
                         break;
                     }
                     // It was sent behind one that did not leave the cursor where it expected it, and says nothing new.
@@ -96,16 +94,16 @@ impl RedisBroker {
         link: &Link,
         key: &str,
         batch: &Batch,
-        known: &Stored,
+        known: &Known,
         chunks: &[Chunk],
         events: &[Arc<Event>],
     ) -> Vec<Result<Reply, String>> {
-        let mut expected = known.clone();
+        let mut expected = cursor::text(known.cursor());
         let calls = chunks.iter().map(|chunk| {
-            let next = Stored::new(chunk.next, &self.writer);
+            let next = cursor::text(Some(&Cursor { next: chunk.next, writer: self.writer.clone() }));
             let (expected, mut link) = (std::mem::replace(&mut expected, next), link.clone());
             async move {
-                let mode = Mode::Exact { cursor: key, expected: expected.as_str(), next: chunk.next, writer: &self.writer };
+                let mode = Mode::Exact { cursor: key, expected: &expected, next: chunk.next, writer: &self.writer };
                 self.add(&mut link, mode, batch, &chunk.entries, events).await
             }
         });
@@ -120,11 +118,10 @@ impl RedisBroker {
                 if let Some(last) = chunks.last_mut() {
                     last.next = event.offset;
                 }
-                chunks.push(Chunk { entries: Entries::default(), count: 0, next });
+                chunks.push(Chunk { entries: Entries::default(), next });
             }
             if let Some(chunk) = chunks.last_mut() {
                 finder.each(event, |key| chunk.entries.push(index, &key));
-                chunk.count += 1;
             }
         }
         chunks
@@ -132,18 +129,26 @@ impl RedisBroker {
 
     /// Takes account of what it means that the cursor is not where we left it: nothing may be published now when it was set back, or
     /// when somebody else moves it.
-    fn notice(&self, state: &State, key: &str, known: &Stored, found: &Stored, batch: &Batch) -> Result<Option<Outcome>, String> {
+    fn notice(
+        &self,
+        state: &State,
+        key: &str,
+        known: &Known,
+        found: Option<Cursor>,
+        batch: &Batch,
+    ) -> Result<Result<Known, Outcome>, String> {
         let place = &self.plan.address.place;
-        match known.compare(found, &self.writer) {
-            Ok(()) if batch.time_left().is_zero() => {
+        let at = found.as_ref().map(|found| found.next).unwrap_or_default();
+        match known.find(found, &self.writer) {
+            Ok(_) if batch.time_left().is_zero() => {
                 Err(format!("the cursor `{key}` of {place} moves all the time; does another gateway use it?"))
             }
-            Ok(()) => Ok(None),
+            Ok(known) => Ok(Ok(known)),
             Err(Astray::Back) => {
-                let (before, at) = (known.position().unwrap_or_default(), found.position().unwrap_or_default());
+                let before = known.position().unwrap_or_default();
                 let reason =
                     format!("{place} lost events that it had confirmed: the cursor `{key}` stood at {before} and stands at {at}");
-                Ok(Some(Outcome::Behind { reason }))
+                Ok(Err(Outcome::Behind { reason }))
             }
             // Nobody can say what else is lost. What comes is published all the same.
             Err(Astray::Gone) => {
@@ -157,7 +162,7 @@ impl RedisBroker {
                     maximum_timestamp,
                     "Redis lost its cursor, and so the events before it; `trunkline export` publishes again what lies between these times"
                 );
-                Ok(None)
+                Ok(Ok(Known::first(None, &self.writer)))
             }
             Err(Astray::ByAnother) => Err(format!(
                 "another gateway with a copy of this journal publishes to {place} (cursor `{key}`); stop one of them, or give the \
@@ -167,14 +172,14 @@ impl RedisBroker {
     }
 
     /// The cursor as it stands in Redis.
-    pub(super) async fn stored(&self, link: &mut Link, key: &str) -> Result<Stored, String> {
-        let text =
+    pub(super) async fn stored(&self, link: &mut Link, key: &str) -> Result<Option<Cursor>, String> {
+        let value: Option<String> =
             cmd("GET").arg(key).query_async(&mut link.connection).await.map_err(|error| self.plan.address.explain(&error))?;
-        self.read(text, key)
+        self.read(value.as_deref(), key)
     }
 
-    fn read(&self, text: Option<String>, key: &str) -> Result<Stored, String> {
-        Stored::parse(text).map_err(|what| {
+    fn read(&self, value: Option<&str>, key: &str) -> Result<Option<Cursor>, String> {
+        cursor::parse(value).map_err(|what| {
             let place = &self.plan.address.place;
             format!("the key `{key}` of {place} should hold our cursor, but {what}; find out who wrote it, and delete it")
         })
