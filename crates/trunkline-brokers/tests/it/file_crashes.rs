@@ -37,6 +37,18 @@ impl Disk {
     fn broker(&self, rotate: Option<Rotation>) -> FileBroker {
         FileBroker::with_options(self.log(), Options { rotate, ..Options::default() })
     }
+
+    /// Writes batches, and leaves the cursor as it was behind the first of them.
+    async fn write_behind_the_cursor(&self, batches: &[&[Arc<Event>]]) {
+        let broker = FileBroker::new(self.log());
+        let mut behind_the_first = None;
+        for events in batches {
+            deliver(&broker, &batch(events, &self.key)).await;
+            behind_the_first.get_or_insert_with(|| fs::read(self.cursor()).unwrap());
+        }
+        drop(broker);
+        put(&self.cursor(), &behind_the_first.unwrap());
+    }
 }
 
 /// Writes over what is there, as the same file.
@@ -51,13 +63,7 @@ fn cut(path: &Path, length: u64) {
 #[tokio::test]
 async fn lines_behind_an_old_cursor_are_not_written_again() {
     let (disk, journal) = (Disk::new(), journal(8));
-    let broker = FileBroker::new(disk.log());
-    deliver(&broker, &batch(&journal[..2], &disk.key)).await;
-    let old = fs::read(disk.cursor()).unwrap();
-    deliver(&broker, &batch(&journal[2..4], &disk.key)).await;
-    deliver(&broker, &batch(&journal[4..6], &disk.key)).await;
-    drop(broker);
-    put(&disk.cursor(), &old);
+    disk.write_behind_the_cursor(&[&journal[..2], &journal[2..4], &journal[4..6]]).await;
 
     // Batches need not be cut as they were before.
     let broker = FileBroker::new(disk.log());
@@ -75,12 +81,7 @@ async fn a_last_line_torn_at_any_byte_is_completed() {
     let (before, after) = (lines(&journal[..1]).len() as u64, lines(&journal[..3]).len() as u64);
     for length in before..=after {
         let disk = Disk::new();
-        let broker = FileBroker::new(disk.log());
-        deliver(&broker, &batch(&journal[..1], &disk.key)).await;
-        let old = fs::read(disk.cursor()).unwrap();
-        deliver(&broker, &batch(&journal[1..3], &disk.key)).await;
-        drop(broker);
-        put(&disk.cursor(), &old);
+        disk.write_behind_the_cursor(&[&journal[..1], &journal[1..3]]).await;
         cut(&disk.log(), length);
 
         let broker = FileBroker::new(disk.log());
@@ -112,12 +113,7 @@ async fn strange_bytes_behind_the_cursor_are_kept_and_everything_missing_is_appe
 #[tokio::test]
 async fn lines_of_ours_in_front_of_strange_bytes_are_not_repeated() {
     let (disk, journal) = (Disk::new(), journal(6));
-    let broker = FileBroker::new(disk.log());
-    deliver(&broker, &batch(&journal[..2], &disk.key)).await;
-    let old = fs::read(disk.cursor()).unwrap();
-    deliver(&broker, &batch(&journal[2..4], &disk.key)).await;
-    drop(broker);
-    put(&disk.cursor(), &old);
+    disk.write_behind_the_cursor(&[&journal[..2], &journal[2..4]]).await;
     let strange = b"# a note\n";
     put(&disk.log(), &[lines(&journal[..4]).as_slice(), strange].concat());
 
@@ -152,12 +148,7 @@ async fn a_damaged_cursor_is_not_believed() {
 #[tokio::test]
 async fn a_replay_before_the_end_is_understood_is_written_and_nothing_is_lost() {
     let (disk, journal) = (Disk::new(), journal(4));
-    let broker = FileBroker::new(disk.log());
-    deliver(&broker, &batch(&journal[..1], &disk.key)).await;
-    let old = fs::read(disk.cursor()).unwrap();
-    deliver(&broker, &batch(&journal[1..3], &disk.key)).await;
-    drop(broker);
-    put(&disk.cursor(), &old);
+    disk.write_behind_the_cursor(&[&journal[..1], &journal[1..3]]).await;
     cut(&disk.log(), lines(&journal[..3]).len() as u64 - 5);
 
     let broker = FileBroker::new(disk.log());
@@ -173,12 +164,7 @@ async fn a_replay_before_the_end_is_understood_is_written_and_nothing_is_lost() 
 #[tokio::test]
 async fn a_last_line_that_lacked_nothing_but_its_end_is_not_repeated_behind_a_replay() {
     let (disk, journal) = (Disk::new(), journal(4));
-    let broker = FileBroker::new(disk.log());
-    deliver(&broker, &batch(&journal[..1], &disk.key)).await;
-    let old = fs::read(disk.cursor()).unwrap();
-    deliver(&broker, &batch(&journal[1..3], &disk.key)).await;
-    drop(broker);
-    put(&disk.cursor(), &old);
+    disk.write_behind_the_cursor(&[&journal[..1], &journal[1..3]]).await;
     cut(&disk.log(), lines(&journal[..3]).len() as u64 - 1);
 
     let broker = FileBroker::new(disk.log());
