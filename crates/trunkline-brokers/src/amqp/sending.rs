@@ -104,6 +104,10 @@ impl Sending<'_> {
                 }
             }
             if let Some(trouble) = trouble {
+                if trouble.is_final {
+                    // Not before: what was confirmed ahead of it says that the server takes events, as it did until then.
+                    self.refusals.note(&trouble.reason);
+                }
                 return Err(trouble);
             }
         }
@@ -221,11 +225,10 @@ impl Sending<'_> {
         reason
     }
 
-    /// Notes that the server did not answer, and says so.
+    /// Says that the server did not answer.
     fn silent(&self, patience: Duration) -> Trouble {
         let server = &self.settings.server;
         let reason = if self.link.is_blocked() { blocked(server) } else { unconfirmed(server, patience) };
-        self.refusals.note(&reason);
         Trouble { is_final: true, ..Trouble::new(reason) }
     }
 }

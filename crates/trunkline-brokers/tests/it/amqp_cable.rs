@@ -1,6 +1,7 @@
 //! A way to a server that can be slow, silent, and cut.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,6 +15,8 @@ pub(crate) struct Cable {
     port: u16,
     cut: watch::Sender<()>,
     is_silent: watch::Sender<bool>,
+    /// How many bytes of what we say may still go through.
+    room: Arc<watch::Sender<usize>>,
 }
 
 impl Cable {
@@ -27,20 +30,23 @@ impl Cable {
         let (cable, server) = (listener.local_addr().unwrap().port(), place.port);
         let (cut, is_cut) = watch::channel(());
         let (is_silent, silence) = watch::channel(false);
+        let room = Arc::new(watch::Sender::new(usize::MAX));
+        let left = room.clone();
         tokio::spawn(async move {
             while let Ok((ours, _)) = listener.accept().await {
                 let (mut is_cut, silence) = (is_cut.clone(), silence.clone());
+                let left = left.clone();
                 is_cut.mark_unchanged();
                 tokio::spawn(async move {
                     let theirs = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
                     tokio::select! {
-                        _ = carry(ours, theirs, delay, silence) => {}
+                        _ = carry(ours, theirs, delay, silence, &left) => {}
                         _ = is_cut.changed() => {}
                     }
                 });
             }
         });
-        Self { port: cable, cut, is_silent }
+        Self { port: cable, cut, is_silent, room }
     }
 
     /// The section for a place, with the cable in between.
@@ -56,11 +62,34 @@ impl Cable {
     pub(crate) fn set_silent(&self, is_silent: bool) {
         self.is_silent.send_replace(is_silent);
     }
+
+    /// Holds back what we say when it has been so many bytes more.
+    pub(crate) fn hold_after(&self, bytes: usize) {
+        self.room.send_replace(bytes);
+    }
 }
 
 /// Carries what both say, until one of them ends.
-async fn carry(ours: TcpStream, theirs: TcpStream, delay: Duration, mut silence: watch::Receiver<bool>) -> io::Result<()> {
+async fn carry(
+    ours: TcpStream,
+    theirs: TcpStream,
+    delay: Duration,
+    mut silence: watch::Receiver<bool>,
+    room: &watch::Sender<usize>,
+) -> io::Result<()> {
     let ((mut from_us, mut to_us), (mut from_them, mut to_them)) = (ours.into_split(), theirs.into_split());
+    let there = async {
+        let (mut said, mut left) = (vec![0; 1 << 16], room.subscribe());
+        loop {
+            let most = (*left.wait_for(|left| *left > 0).await.map_err(io::Error::other)?).min(said.len());
+            let length = from_us.read(&mut said[..most]).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            to_them.write_all(&said[..length]).await?;
+            room.send_modify(|left| *left -= length);
+        }
+    };
     let back = async {
         let mut said = vec![0; 1 << 16];
         loop {
@@ -76,7 +105,7 @@ async fn carry(ours: TcpStream, theirs: TcpStream, delay: Duration, mut silence:
         }
     };
     tokio::select! {
-        carried = tokio::io::copy(&mut from_us, &mut to_them) => carried.map(drop),
+        carried = there => carried,
         carried = back => carried,
     }
 }

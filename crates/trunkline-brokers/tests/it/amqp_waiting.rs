@@ -62,6 +62,26 @@ async fn confirms_that_do_not_come_are_waited_for_together_and_not_longer_than_t
     assert_complete_and_in_order(&events, &place.client().await.drain(&place.queue).await);
 }
 
+#[tokio::test]
+async fn what_was_confirmed_does_not_hide_that_the_rest_was_not() {
+    let place = Place::new("half");
+    let cable = Cable::to(&place).await;
+    let (broker, events) = (broker(&cable.yaml(&place, "strict_order: false")), journal(60));
+    deliver(&broker, &batch(&events[..1], &key())).await;
+    // All go out together, and the server hears the first of them.
+    cable.hold_after(events[1..].iter().map(|event| event.body.len()).sum::<usize>() / 2);
+    let outcomes = broker.publish(&batch_within(2, &events[1..])).await;
+    assert_eq!(outcomes[0], Outcome::Delivered);
+    let said = reason(&outcomes[58]);
+    assert!(said.contains("did not confirm the event within"), "{said}");
+    cable.hold_after(usize::MAX);
+    assert_eq!(broker.is_ready().await.unwrap_err(), said);
+    let taken = outcomes.iter().take_while(|outcome| **outcome == Outcome::Delivered).count();
+    deliver(&broker, &batch(&events[1 + taken..], &key())).await;
+    assert_eq!(broker.is_ready().await, Ok(()));
+    assert_complete_and_in_order(&events, &place.client().await.drain(&place.queue).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_listens_and_never_answers_is_named_and_left() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
