@@ -67,6 +67,10 @@ struct Arguments {
     #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
     json: PathBuf,
 
+    /// Which brokers to publish to; every one when left out
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = brokers::names())]
+    receivers: Vec<String>,
+
     /// A Python interpreter that has Rasa 3.6.21, to measure its own brokers beside ours
     #[arg(long, value_name = "PYTHON")]
     rasa: Option<PathBuf>,
@@ -124,6 +128,8 @@ pub(crate) struct Bench {
     pub(crate) starts: u32,
     /// Events in the filled journal.
     pub(crate) events: u64,
+    /// The brokers to publish to; all when there is none.
+    pub(crate) receivers: Vec<String>,
     /// A Python that has Rasa's brokers.
     pub(crate) rasa: Option<PathBuf>,
 }
@@ -160,7 +166,9 @@ fn harness(arguments: Arguments) -> anyhow::Result<()> {
         clients: arguments.clients,
         starts: arguments.starts,
         events: arguments.events,
-        rasa: arguments.rasa,
+        receivers: arguments.receivers,
+        // It runs in another directory.
+        rasa: arguments.rasa.map(std::path::absolute).transpose()?,
     };
     std::fs::create_dir_all(&bench.dir).with_context(|| format!("failed to create {}", bench.dir.display()))?;
     let mut report = Report::new(Machine::look(&bench)?, &bench);

@@ -88,13 +88,19 @@ struct Place {
     directory: std::path::PathBuf,
 }
 
-/// Measures every receiver.
+/// What the receivers are called.
+pub(crate) fn names() -> clap::builder::PossibleValuesParser {
+    RECEIVERS.iter().map(|receiver| receiver.name).collect::<Vec<_>>().into()
+}
+
+/// Measures every receiver that is asked for.
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) {
     let journals = match ours::Journals::fill(bench).await {
         Ok(journals) => journals,
         Err(error) => return report.fail("brokers", &error),
     };
-    for receiver in RECEIVERS {
+    let asked = |receiver: &&Receiver| bench.receivers.is_empty() || bench.receivers.iter().any(|name| name == receiver.name);
+    for receiver in RECEIVERS.iter().filter(asked) {
         eprintln!("measuring publishing to {}", receiver.name);
         if let Err(error) = receiver.measure(bench, &journals, report).await {
             report.fail(&format!("brokers, {}", receiver.name), &error);

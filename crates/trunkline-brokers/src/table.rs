@@ -59,6 +59,9 @@ pub struct BrokerSpec {
     pub class: Option<&'static str>,
     /// Whether it stores our cursor with its data, so that its effect is exactly once with a single lane.
     pub exactly_once: bool,
+    /// How many lanes it has where the section does not say so. One where the cursor is stored with the data, or one batch is
+    /// worked on at a time.
+    pub lanes: u32,
     /// Whether it works on one batch at a time, so that with several lanes their batches would wait for each other.
     pub one_at_a_time: bool,
     /// The key under which stands what all brokers share, where every other key of the section belongs to a class that is not ours.
@@ -79,6 +82,7 @@ impl BrokerSpec {
             summary,
             class: None,
             exactly_once: false,
+            lanes: 1,
             one_at_a_time: false,
             shared_under: None,
             build: Some(build),
@@ -103,6 +107,7 @@ pub const KAFKA: BrokerSpec = BrokerSpec {
     summary: "a topic of Apache Kafka",
     class: Some("rasa.core.brokers.kafka.KafkaEventBroker"),
     exactly_once: false,
+    lanes: 1,
     one_at_a_time: false,
     shared_under: None,
     build: None,
@@ -122,6 +127,8 @@ const ROWS: &[BrokerSpec] = &[
     KAFKA,
     BrokerSpec {
         class: Some("rasa.core.brokers.pika.PikaEventBroker"),
+        // Each waits for the confirms of its conversations; together they keep the server busy.
+        lanes: 4,
         source: Some(pika_source_from_section),
         ..BrokerSpec::new("pika", "queues of RabbitMQ (AMQP 0-9-1)", pika_from_section)
     },
@@ -234,6 +241,14 @@ mod tests {
     fn kinds_are_lower_case_sorted_and_unique() {
         assert!(ROWS.windows(2).all(|pair| pair[0].kind < pair[1].kind));
         assert!(ROWS.iter().all(|spec| spec.kind == spec.kind.to_ascii_lowercase() && !spec.summary.is_empty()));
+    }
+
+    #[test]
+    fn what_can_have_one_lane_only_has_one() {
+        for spec in ROWS {
+            assert!(spec.lanes == 1 || !spec.exactly_once && !spec.one_at_a_time, "{}", spec.kind);
+        }
+        assert_eq!(Brokers::default().find("pika").unwrap().lanes, 4);
     }
 
     #[test]

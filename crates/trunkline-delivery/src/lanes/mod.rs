@@ -353,6 +353,10 @@ impl Lane {
     /// replay before it that was asked for in the meantime.
     fn insert(&mut self, owed: Owed) {
         let place = |owed: &Owed| (owed.letter.is_none(), owed.offset, owed.letter);
+        // Nearly everything comes in its order; to search for the end of a long lane costs more than all else that is done here.
+        if self.queue.back().is_none_or(|last| place(last) <= place(&owed)) {
+            return self.queue.push_back(owed);
+        }
         let index = self.queue.partition_point(|other| place(other) < place(&owed));
         self.queue.insert(index, owed);
     }

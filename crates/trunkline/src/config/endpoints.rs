@@ -179,7 +179,7 @@ fn subscription(section: &Section<'_>, spec: &BrokerSpec, kind: &str) -> Option<
     let name = broker_name(section, spec.default_name(kind));
     let filter = section.section("filter", filter).unwrap_or_else(|| Some(Filter::published()));
     let start = section.enumeration("start", &[("now", Start::Now), ("beginning", Start::Beginning)]);
-    let lanes: u32 = section.integer("lanes", 1..=MOST_LANES).unwrap_or(1);
+    let lanes: u32 = section.integer("lanes", 1..=MOST_LANES).unwrap_or(spec.lanes);
     let why = match spec {
         BrokerSpec { exactly_once: true, .. } => {
             Some("it stores one cursor with its data, which is what makes its effect exactly once; leave `lanes` out")
@@ -265,4 +265,31 @@ fn filter(section: &Section<'_>) -> Option<Filter> {
         .with_channels(list("channels"))
         .with_conversations(&list("conversations"));
     filter.map_err(|error| section.error("conversations", error.to_string(), None)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use trunkline_brokers::Brokers;
+    use trunkline_config::Diagnostics;
+
+    use super::*;
+    use crate::{Overrides, Project};
+
+    #[test]
+    fn a_broker_has_the_lanes_of_its_type_unless_its_section_says_otherwise() {
+        let project = tempfile::tempdir().unwrap();
+        let pika = "type: pika, url: a, username: b, password: c, queues: d";
+        let webhook = "type: webhook, url: 'https://a'";
+        let yaml = format!("event_broker: [{{{pika}}}, {{{pika}, name: one, lanes: 1}}, {{{webhook}}}, {{type: file}}]");
+        fs::write(project.path().join("endpoints.yml"), yaml).unwrap();
+        let diagnostics = Diagnostics::new();
+        let plan = Project::new(project.path(), Overrides::default(), Brokers::default()).plan(&diagnostics);
+        let plan = plan.unwrap_or_else(|| panic!("{:?}", diagnostics.sorted()));
+        let lanes: Vec<_> =
+            plan.brokers.iter().map(|broker| (broker.subscription.lanes, broker.subscription.concurrency)).collect();
+        let several = LaneMode::Conversations;
+        assert_eq!(lanes, [(several, 4), (several, 1), (several, 1), (LaneMode::One, 1)]);
+    }
 }
