@@ -228,8 +228,9 @@ impl Cursor {
             };
         };
         let metadata = file.metadata()?;
-        // Looked at before the end is read, so that nothing is left behind there.
-        let is_replaced = !Identity::new(&metadata).is_at(path) && path.exists();
+        // Looked at before the end is read, so that nothing is left behind there. Whoever wrote goes on in the old file until it is
+        // told to open the new one, which is empty until then.
+        let is_replaced = !Identity::new(&metadata).is_at(path) && fs::metadata(path).is_ok_and(|new| new.len() > 0);
         let length = metadata.len();
         if length < self.offset {
             warn!(path = %path.display(), length, read = self.offset, "File is shorter than it was and is read from its beginning");

@@ -150,8 +150,13 @@ async fn a_renamed_file_is_read_to_its_end_and_then_its_successors() {
     append(&place.directory.path().join("log.1"), "three\nunended");
     assert_eq!(bodies(&take(&mut *reader, 2).await), ["two", "three"]);
     nothing(&mut *reader).await;
+    // Also when there is a new file already, as `logrotate` creates it before it says so.
+    fs::write(place.log(), "").unwrap();
+    nothing(&mut *reader).await;
+    append(&place.directory.path().join("log.1"), " then\nfour\ntorn");
+    assert_eq!(bodies(&take(&mut *reader, 2).await), ["unended then", "four"]);
     append(&place.log(), "five\n");
-    assert_eq!(bodies(&take(&mut *reader, 2).await), ["unended", "five"]);
+    assert_eq!(bodies(&take(&mut *reader, 2).await), ["torn", "five"]);
 }
 
 #[tokio::test]
