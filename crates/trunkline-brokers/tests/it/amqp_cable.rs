@@ -77,17 +77,21 @@ async fn carry(
     mut silence: watch::Receiver<bool>,
     room: &watch::Sender<usize>,
 ) -> io::Result<()> {
-    let ((mut from_us, mut to_us), (mut from_them, mut to_them)) = (ours.into_split(), theirs.into_split());
+    let ((from_us, mut to_us), (mut from_them, mut to_them)) = (ours.into_split(), theirs.into_split());
     let there = async {
         let (mut said, mut left) = (vec![0; 1 << 16], room.subscribe());
         loop {
+            // Nothing is taken before it is known how much of it may go through.
+            from_us.readable().await?;
             let most = (*left.wait_for(|left| *left > 0).await.map_err(io::Error::other)?).min(said.len());
-            let length = from_us.read(&mut said[..most]).await?;
-            if length == 0 {
-                return Ok(());
-            }
+            let length = match from_us.try_read(&mut said[..most]) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            };
             to_them.write_all(&said[..length]).await?;
-            room.send_modify(|left| *left -= length);
+            room.send_modify(|left| *left = left.saturating_sub(length));
         }
     };
     let back = async {

@@ -22,13 +22,13 @@ fn batch_within(seconds: u64, events: &[Arc<Event>]) -> Batch {
 #[tokio::test]
 async fn what_has_no_time_left_follows_in_the_next_call_and_nothing_comes_twice() {
     let place = Place::new("slow");
-    let cable = Cable::slow(&place, Duration::from_millis(50)).await;
+    let cable = Cable::slow(&place, Duration::from_millis(100)).await;
     let broker = broker(&cable.yaml(&place, ""));
-    // One after the other they take four seconds.
-    let events: Vec<_> = (1..=80).map(|number| event(number, "one", &format!("№ {number}"))).collect();
+    // One after the other they take twelve seconds.
+    let events: Vec<_> = (1..=120).map(|number| event(number, "one", &format!("№ {number}"))).collect();
     let (mut rest, mut calls) = (&events[..], 0);
     while !rest.is_empty() {
-        let batch = batch_within(3, rest);
+        let batch = batch_within(10, rest);
         let outcomes = timeout_at(batch.deadline.into(), broker.publish(&batch)).await.expect("the caller hears the answer");
         let delivered = outcomes.iter().take_while(|outcome| **outcome == Outcome::Delivered).count();
         for outcome in &outcomes[delivered..] {
@@ -50,7 +50,7 @@ async fn confirms_that_do_not_come_are_waited_for_together_and_not_longer_than_t
     let (broker, events) = (broker(&cable.yaml(&place, "")), journal(60));
     deliver(&broker, &batch(&events[..1], &key())).await;
     cable.set_silent(true);
-    let waiting = batch_within(2, &events[1..]);
+    let waiting = batch_within(10, &events[1..]);
     let outcomes = timeout_at(waiting.deadline.into(), broker.publish(&waiting)).await.expect("the caller hears the answer");
     let said = reason(&outcomes[0]);
     assert!(said.contains("did not confirm the event within"), "{said}");
@@ -70,7 +70,7 @@ async fn what_was_confirmed_does_not_hide_that_the_rest_was_not() {
     deliver(&broker, &batch(&events[..1], &key())).await;
     // All go out together, and the server hears the first of them.
     cable.hold_after(events[1..].iter().map(|event| event.body.len()).sum::<usize>() / 2);
-    let outcomes = broker.publish(&batch_within(2, &events[1..])).await;
+    let outcomes = broker.publish(&batch_within(10, &events[1..])).await;
     assert_eq!(outcomes[0], Outcome::Delivered);
     let said = reason(&outcomes[58]);
     assert!(said.contains("did not confirm the event within"), "{said}");

@@ -67,7 +67,7 @@ async fn connections_without_a_whole_request_are_closed_and_make_room_for_others
 
 #[tokio::test]
 async fn a_kept_connection_is_closed_when_no_further_request_comes() {
-    let (_project, program) = start_on("server:\n  body_timeout: 1s\n").await;
+    let (_project, program) = start_on("server:\n  body_timeout: 4s\n").await;
     let mut connection = Connection::open(&program).await;
     connection.post(REST, r#"{"sender":"u","message":"one"}"#).await;
     assert_eq!(connection.answer().await.status, 200);
