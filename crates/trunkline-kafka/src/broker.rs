@@ -1,7 +1,7 @@
 //! The adapter: from calls to producers.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -33,6 +33,8 @@ pub struct KafkaBroker {
     /// Properties of librdkafka for producers.
     options: Vec<(&'static str, String)>,
     state: Mutex<State>,
+    /// Why the last call failed, when that would happen to every event.
+    trouble: std::sync::Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl KafkaBroker {
             wire: Wire { topic: topic?.into(), keys_by_conversation, partitioner, environment },
             options,
             state: Mutex::new(State { producer: None, request_size: REQUEST_SIZE, failure: None }),
+            trouble: std::sync::Mutex::default(),
         })
     }
 
@@ -103,7 +106,8 @@ impl KafkaBroker {
         // What a purge leaves unanswered counts as not delivered, which is right too.
         let _ = tokio::time::timeout(PURGED, call.in_flight.settled()).await;
         let answers = call.in_flight.answers();
-        let reason = self.reason(producer, call, &answers, stop).await;
+        let (reason, concerns_all) = self.reason(producer, call, &answers, stop).await;
+        self.note(concerns_all.then_some(&reason));
         let outcomes = call.batch.events.iter().zip(answers).map(|(event, answer)| match answer {
             Some(Ok(())) => Outcome::Delivered,
             None if is_too_large(event) => self.too_large(event),
@@ -113,16 +117,26 @@ impl KafkaBroker {
         outcomes.collect()
     }
 
-    /// Why events are to be tried again.
-    async fn reason(&self, producer: &Producer, call: &Call<'_>, answers: &[Option<Answer>], stop: Stop) -> String {
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a call went: to ask for the topic tells less than an event does.
+    fn note(&self, trouble: Option<&String>) {
+        *self.trouble() = trouble.cloned();
+    }
+
+    /// Why events are to be tried again, and whether it would happen to every event.
+    async fn reason(&self, producer: &Producer, call: &Call<'_>, answers: &[Option<Answer>], stop: Stop) -> (String, bool) {
         let (servers, topic) = (&*self.cluster.servers, &*self.wire.topic);
         let answered = call.batch.events.iter().zip(answers);
         let failures: Vec<_> = answered.filter_map(|(event, answer)| Some((event, answer.as_ref()?.err()?))).collect();
         if failures.iter().any(|(event, code)| is_size(*code) && !producer.sends_alone(event)) {
             self.use_smaller_requests(producer.request_size).await;
-            return format!(
+            let reason = format!(
                 "Kafka at {servers} refused a request for the topic `{topic}` as too large; from now on they are smaller"
             );
+            return (reason, false);
         }
         // The failure that led to the others.
         let cause = failures.iter().map(|(_, code)| *code).find(|code| !is_consequence(*code));
@@ -135,7 +149,8 @@ impl KafkaBroker {
             },
             (cause, _) => (cause, report),
         };
-        match (code, report, stop) {
+        let concerns_all = code.map_or(matches!(stop, Stop::Late), concerns_all);
+        let reason = match (code, report, stop) {
             (Some(code), ..) if is_size(code) => {
                 format!(
                     "an event of the same call is too large for the topic `{topic}` at {servers}; the others are sent without it"
@@ -151,7 +166,8 @@ impl KafkaBroker {
                  many in-sync replicas as its `min.insync.replicas`",
                 call.patience.as_secs_f64()
             ),
-        }
+        };
+        (reason, concerns_all)
     }
 
     /// A topic may allow less per request than librdkafka puts into one.
@@ -190,21 +206,29 @@ impl Broker for KafkaBroker {
         };
         let producer = match self.producer().await {
             Ok(producer) => producer,
-            Err(reason) => return Outcome::retry(reason).all(batch.events.len()),
+            Err(reason) => {
+                self.note(Some(&reason));
+                return Outcome::retry(reason).all(batch.events.len());
+            }
         };
         let dropped = MarkOnDrop(&producer);
         let sent = producer.send(batch, &call.in_flight, call.begin + call.patience).await;
         let outcomes = match sent {
-            Ok(()) => batch.events.iter().map(|event| self.sent(event)).collect(),
+            Ok(()) => {
+                self.note(None);
+                batch.events.iter().map(|event| self.sent(event)).collect()
+            }
             Err(stop) => self.fail(&producer, &call, stop).await,
         };
         std::mem::forget(dropped);
         outcomes
     }
 
-    /// Whether the brokers let us in and have the topic, or would create it. Creates nothing.
+    /// Whether the brokers let us in and have the topic, or would create it, and the last events did not show more. Creates nothing.
     async fn is_ready(&self) -> Result<(), String> {
-        self.cluster.probe(&self.wire.topic).await
+        let trouble = self.trouble().clone();
+        self.cluster.probe(&self.wire.topic).await?;
+        trouble.map_or(Ok(()), Err)
     }
 
     async fn close(&self) {
@@ -236,6 +260,26 @@ impl Drop for MarkOnDrop<'_> {
 fn is_consequence(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{Fatal, GaplessGuarantee, OutOfOrderSequenceNumber, PurgeInflight, PurgeQueue};
     matches!(code, Fatal | GaplessGuarantee | OutOfOrderSequenceNumber | PurgeInflight | PurgeQueue)
+}
+
+/// Whether what happened to a message would happen to all, or to all of its partition.
+fn concerns_all(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        ClusterAuthorizationFailed, LeaderNotAvailable, MessageTimedOut, NotEnoughReplicas, NotEnoughReplicasAfterAppend,
+        NotLeaderForPartition, RequestTimedOut, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+    };
+    matches!(
+        code,
+        ClusterAuthorizationFailed
+            | LeaderNotAvailable
+            | MessageTimedOut
+            | NotEnoughReplicas
+            | NotEnoughReplicasAfterAppend
+            | NotLeaderForPartition
+            | RequestTimedOut
+            | TopicAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+    )
 }
 
 /// Whether a request or a message was too large.

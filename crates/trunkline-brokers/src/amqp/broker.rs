@@ -61,7 +61,11 @@ impl AmqpBroker {
                 Some(link) => link,
                 None => match self.open().await {
                     Ok(link) => link,
-                    Err(reason) => return Outcome::Retry { after: self.settings.server.retry_delay, reason },
+                    Err(reason) => {
+                        // To ask whether it is ready connects, and compares, but creates nothing.
+                        self.refusals.note(&reason);
+                        return Outcome::Retry { after: self.settings.server.retry_delay, reason };
+                    }
                 },
             };
             // A limit is good for one connection: the server may have another by the next.

@@ -8,14 +8,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) struct Refusals {
     /// Whether a queue has refused a message before.
     by_queue: AtomicBool,
-    /// Why the event was not taken that was published last; `None` when it was.
-    last: Mutex<Option<String>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    /// How many there were.
+    count: u64,
+    /// Why the event was not taken that was published last; `None` when it was, or when that may be its own fault.
+    reason: Option<String>,
 }
 
 impl Refusals {
     /// Notes why an event was not taken.
     pub(super) fn note(&self, reason: &str) {
-        *self.lock() = Some(reason.to_owned());
+        let mut last = self.lock();
+        last.count += 1;
+        last.reason = Some(reason.to_owned());
     }
 
     /// Notes that a queue refused a message; tells whether that was the first time.
@@ -24,14 +33,23 @@ impl Refusals {
         !self.by_queue.swap(true, Ordering::Relaxed)
     }
 
-    /// Notes that an event was taken.
-    pub(super) fn clear(&self) {
-        *self.lock() = None;
+    /// How many there were up to now.
+    pub(super) fn count(&self) -> u64 {
+        self.lock().count
+    }
+
+    /// Notes that an event was taken, or was not for its own sake, which was sent when there had been `count` refusals. It says
+    /// nothing about what was refused since, as in a batch beside it.
+    pub(super) fn clear(&self, count: u64) {
+        let mut last = self.lock();
+        if last.count == count {
+            last.reason = None;
+        }
     }
 
     /// Why no event is taken at the moment, as far as is known.
     pub(super) fn last(&self) -> Option<String> {
-        self.lock().clone()
+        self.lock().reason.clone()
     }
 
     /// Whether a queue has ever refused a message.
@@ -39,7 +57,23 @@ impl Refusals {
         self.by_queue.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+    fn lock(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_before_a_refusal_does_not_take_it_back() {
+        let refusals = Refusals::default();
+        let before = refusals.count();
+        refusals.note("full");
+        refusals.clear(before);
+        assert_eq!(refusals.last().as_deref(), Some("full"));
+        refusals.clear(refusals.count());
+        assert_eq!(refusals.last(), None);
     }
 }

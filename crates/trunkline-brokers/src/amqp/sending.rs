@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
-use lapin::{BasicProperties, Confirmation, ErrorKind};
+use lapin::{BasicProperties, Confirmation, ErrorKind, ExchangeKind};
 use tokio::time::{Instant, timeout_at};
 use trunkline_core::{Batch, EXPORT_HEADER, Event, Outcome};
 
@@ -17,6 +17,9 @@ use super::link::Link;
 use super::order::{Kept, Order};
 use super::refusals::Refusals;
 use super::settings::Settings;
+
+/// The reply code of AMQP 0-9-1 with which a server refuses what a user may not do.
+const ACCESS_REFUSED: u16 = 403;
 
 /// A delivery mode.
 const PERSISTENT: u8 = 2;
@@ -52,11 +55,13 @@ pub(super) struct Trouble {
     pub(super) largest: Option<usize>,
     /// Whether it is of no use to try at once on a new connection.
     pub(super) is_final: bool,
+    /// Whether it would happen to every event.
+    concerns_all: bool,
 }
 
 impl Trouble {
     fn new(reason: String) -> Self {
-        Self { reason, largest: None, is_final: false }
+        Self { reason, largest: None, is_final: false, concerns_all: false }
     }
 }
 
@@ -64,7 +69,7 @@ impl Sending<'_> {
     /// Publishes what has no outcome yet, and gives it one. What has none after trouble may or may not have arrived.
     pub(super) async fn run(&self, outcomes: &mut [Option<Outcome>]) -> Result<(), Trouble> {
         let events = &self.batch.events;
-        let (server, exchange) = (&self.settings.server, &self.settings.topology.exchange);
+        let server = &self.settings.server;
         // The conversations in which an event failed: those behind it are left alone.
         let mut stopped = HashSet::new();
         let order = if self.refusals.has_queue_refused() { Order::Strict } else { self.settings.order };
@@ -74,6 +79,7 @@ impl Sending<'_> {
                 break;
             }
             wave.retain(|&at| !stopped.contains(&events[at].conversation));
+            let refusals = self.refusals.count();
             let answers = self.publish_wave(&wave).await;
             let returned: HashSet<String> = answers.iter().flatten().filter_map(returned_id).collect();
             let mut trouble: Option<Trouble> = None;
@@ -82,12 +88,10 @@ impl Sending<'_> {
                 let failure = match answer {
                     Err(failure) => failure,
                     // The library may hand a returned message to the confirm of another.
-                    Ok(_) if !returned.is_empty() && returned.contains(&event.id.to_string()) => {
-                        Trouble::new(unroutable(server, exchange))
-                    }
+                    Ok(_) if !returned.is_empty() && returned.contains(&event.id.to_string()) => self.unroutable(),
                     Ok(_) if stopped.contains(&event.conversation) => continue,
                     Ok(Confirmation::Ack(_)) => {
-                        self.refusals.clear();
+                        self.refusals.clear(refusals);
                         outcomes[at] = Some(Outcome::Delivered);
                         continue;
                     }
@@ -104,9 +108,11 @@ impl Sending<'_> {
                 }
             }
             if let Some(trouble) = trouble {
-                if trouble.is_final {
-                    // Not before: what was confirmed ahead of it says that the server takes events, as it did until then.
+                // Not before: what was confirmed ahead of it says that the server takes events, as it did until then.
+                if trouble.concerns_all {
                     self.refusals.note(&trouble.reason);
+                } else {
+                    self.refusals.clear(refusals);
                 }
                 return Err(trouble);
             }
@@ -210,7 +216,15 @@ impl Sending<'_> {
     fn failed(&self, error: &lapin::Error) -> Trouble {
         let place = self.settings.server.place();
         let reason = format!("RabbitMQ at {place}: publishing failed: {}{}", say(error), hint(error));
-        Trouble { largest: largest_named(error), ..Trouble::new(reason) }
+        let concerns_all = matches!(error.kind(), ErrorKind::ProtocolError(problem) if problem.get_id() == ACCESS_REFUSED);
+        Trouble { largest: largest_named(error), concerns_all, ..Trouble::new(reason) }
+    }
+
+    /// Says that no queue would have got an event. With a fanout exchange none gets any; otherwise it may be the routing key.
+    fn unroutable(&self) -> Trouble {
+        let (server, topology) = (&self.settings.server, &self.settings.topology);
+        let concerns_all = topology.kind == ExchangeKind::Fanout;
+        Trouble { concerns_all, ..Trouble::new(unroutable(server, &topology.exchange)) }
     }
 
     /// Notes that a queue refused an event, and says so.
@@ -229,7 +243,7 @@ impl Sending<'_> {
     fn silent(&self, patience: Duration) -> Trouble {
         let server = &self.settings.server;
         let reason = if self.link.is_blocked() { blocked(server) } else { unconfirmed(server, patience) };
-        Trouble { is_final: true, ..Trouble::new(reason) }
+        Trouble { is_final: true, concerns_all: true, ..Trouble::new(reason) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ const MOST_SURPRISES: usize = 4;
 pub struct ServerBroker {
     server: Server,
     state: Mutex<State>,
+    /// What there was too little of for the last batch. Only the next shows whether that is over.
+    shortage: std::sync::Mutex<Option<String>>,
 }
 
 /// What the calls work on.
@@ -51,7 +54,12 @@ impl fmt::Debug for State {
 impl ServerBroker {
     /// A broker that writes into the database of `server`. The first call connects.
     pub(super) fn new(server: Server) -> Self {
-        Self { server, state: Mutex::new(State { session: None, writer: new_writer(), cursors: HashMap::new() }) }
+        let state = State { session: None, writer: new_writer(), cursors: HashMap::new() };
+        Self { server, state: Mutex::new(state), shortage: std::sync::Mutex::default() }
+    }
+
+    fn shortage(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets `work` use the state, for so long at the most.
@@ -69,18 +77,22 @@ impl ServerBroker {
 #[async_trait]
 impl Broker for ServerBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let result = self.call(async |state, server| state.publish(server, batch).await).await;
-        result.unwrap_or_else(|reason| Outcome::retry(reason).all(batch.events.len()))
+        let result = self.call(async |state, server| Ok(state.publish(server, batch).await)).await;
+        let result = result.map_err(Failure::new).flatten();
+        *self.shortage() = result.as_ref().err().filter(|failure| failure.is_shortage).map(|failure| failure.reason.clone());
+        result.unwrap_or_else(|failure| Outcome::retry(failure.reason).all(batch.events.len()))
     }
 
-    /// Whether we come in, the table is right or could be created, and a transaction that inserts nothing succeeds.
+    /// Whether we come in, the table is right or could be created, a transaction that inserts nothing succeeds, and the last that
+    /// inserted something did not want for space.
     async fn is_ready(&self) -> Result<(), String> {
         let check = async {
             let mut session = connect(&self.server, Purpose::Check).await.map_err(|failure| failure.reason)?;
             session.rehearse().await.map_err(|failure| failure.reason)
         };
         let late = |_| Err(format!("{} did not answer within {} s", self.server, CALL_TIMEOUT.as_secs()));
-        tokio::time::timeout(CALL_TIMEOUT, check).await.unwrap_or_else(late)
+        tokio::time::timeout(CALL_TIMEOUT, check).await.unwrap_or_else(late)?;
+        self.shortage().clone().map_or(Ok(()), Err)
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
@@ -97,7 +109,7 @@ impl Broker for ServerBroker {
 }
 
 impl State {
-    async fn publish(&mut self, server: &Server, batch: &Batch) -> Result<Vec<Outcome>, String> {
+    async fn publish(&mut self, server: &Server, batch: &Batch) -> Result<Vec<Outcome>, Failure> {
         loop {
             let (mut session, is_old) = self.take(server).await?;
             let result = if let Some(next) = batch.next {
@@ -111,14 +123,14 @@ impl State {
                     return Ok(outcomes);
                 }
                 Err(failure) if failure.is_lost && is_old => debug!(reason = failure.reason, "Connection was lost"),
-                Err(failure) => return Err(failure.reason),
+                Err(failure) => return Err(failure),
             }
         }
     }
 
     async fn position(&mut self, server: &Server, key: &CursorKey) -> Result<Option<Offset>, String> {
         loop {
-            let (mut session, is_old) = self.take(server).await?;
+            let (mut session, is_old) = self.take(server).await.map_err(|failure| failure.reason)?;
             match session.cursor(key).await {
                 Ok(found) => {
                     self.session = Some(session);
@@ -135,12 +147,11 @@ impl State {
 
     /// The connection, and whether it was there before. While it is out, a call that is given up takes it along: nobody must
     /// read the answers to another's statements.
-    async fn take(&mut self, server: &Server) -> Result<(Box<dyn Session>, bool), String> {
+    async fn take(&mut self, server: &Server) -> Result<(Box<dyn Session>, bool), Failure> {
         if let Some(session) = self.session.take() {
             return Ok((session, true));
         }
-        let session = connect(server, Purpose::Write).await.map_err(|failure| failure.reason)?;
-        Ok((session, false))
+        Ok((connect(server, Purpose::Write).await?, false))
     }
 
     async fn append(

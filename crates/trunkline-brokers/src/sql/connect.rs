@@ -55,7 +55,7 @@ pub(super) fn explain(server: &Server, error: &Error) -> Failure {
         }
         other => (format!("{server} failed: {other}"), true),
     };
-    Failure { reason, is_lost }
+    Failure { is_lost, ..Failure::new(reason) }
 }
 
 fn explain_io(server: &Server, error: &std::io::Error) -> String {

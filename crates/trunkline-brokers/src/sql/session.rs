@@ -64,11 +64,13 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// Whether it was the connection that failed, so that another may succeed at once.
     pub(super) is_lost: bool,
+    /// Whether it would happen to every row, although to try without any shows nothing: there is no space, or no further id.
+    pub(super) is_shortage: bool,
 }
 
 impl Failure {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_lost: false }
+        Self { reason: reason.into(), is_lost: false, is_shortage: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what came back to an outcome.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tracing::warn;
@@ -45,12 +46,14 @@ pub(super) struct Judge {
     /// Whether it has refused an event before it accepted one.
     has_refused: AtomicBool,
     gone_was_told: AtomicBool,
+    /// Why it takes no events, when its last answer to some said so.
+    turned_away: Mutex<Option<String>>,
 }
 
 impl Judge {
     pub(super) fn new(receiver: String, secrets: Secrets) -> Self {
         let [has_accepted, has_refused, gone_was_told] = [const { AtomicBool::new(false) }; 3];
-        Self { receiver, secrets, has_accepted, has_refused, gone_was_told }
+        Self { receiver, secrets, has_accepted, has_refused, gone_was_told, turned_away: Mutex::default() }
     }
 
     /// A sentence about the receiver.
@@ -58,11 +61,23 @@ impl Judge {
         format!("the webhook {}: {what}", self.receiver)
     }
 
-    /// What an answer to a request with `count` events means.
+    /// What an answer to a request with `count` events means; to one without any it says nothing about the next with some.
     ///
     /// A receiver that refuses the very first event may refuse all of them, for instance because of a wrong secret. Until it has
     /// accepted one, no refusal is held against an event but that it is too large.
     pub(super) fn judge(&self, result: Result<Answer, Failure>, count: usize) -> Verdict {
+        // Where no answer comes, the question whether it is ready gets none either.
+        let is_answer = result.is_ok() && count > 0;
+        let verdict = self.weigh(result, count);
+        if is_answer {
+            let reason =
+                if let Verdict::Unavailable(Outcome::Retry { reason, .. }) = &verdict { Some(reason.clone()) } else { None };
+            *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        }
+        verdict
+    }
+
+    fn weigh(&self, result: Result<Answer, Failure>, count: usize) -> Verdict {
         let answer = match result {
             Ok(answer) if answer.status.is_success() => {
                 self.has_accepted.store(true, Ordering::Relaxed);
@@ -107,10 +122,12 @@ impl Judge {
         is_final && !self.has_accepted.load(Ordering::Relaxed)
     }
 
-    /// Why it is not known whether it accepts anything at all.
+    /// Why the next events will not be accepted, or why it is not known whether any will, as far as its answers to others tell.
     pub(super) fn doubt(&self) -> Option<String> {
-        let is_doubted = self.has_refused.load(Ordering::Relaxed) && !self.has_accepted.load(Ordering::Relaxed);
-        is_doubted.then(|| self.says(NOTHING_YET))
+        if self.has_refused.load(Ordering::Relaxed) && !self.has_accepted.load(Ordering::Relaxed) {
+            return Some(self.says(NOTHING_YET));
+        }
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn describe(&self, answer: &Answer) -> String {

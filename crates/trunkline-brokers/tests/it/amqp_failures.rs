@@ -12,7 +12,7 @@ use trunkline_testkit::contract::Arrived;
 use trunkline_testkit::services::Private;
 
 use crate::amqp_cable::Cable;
-use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data, eval};
+use crate::amqp_common::{Client, PATIENCE, Place, assert_complete_and_in_order, bodies, broker, data, eval, eval_shared};
 use crate::common::{batch, deliver, event, journal, key, reason};
 
 /// What a broker says about a server that it cannot use, to `is_ready` and to `publish` alike.
@@ -48,6 +48,34 @@ async fn a_server_that_does_not_let_us_in_is_complained_of_in_words() {
         let said = complaint(&broker(&yaml)).await;
         assert!(said.starts_with(&expected), "{said}");
         assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_do_is_held_against_no_event() {
+    let place = Place::new("rights");
+    let yaml = place.yaml("").replace("username: trunkline", "username: weak");
+    let user = "<<\"weak\">>";
+    eval_shared(&format!("rabbit_auth_backend_internal:add_user({user}, <<\"a secret/50%\">>, {user}).")).await;
+    let allow_to_write = async |pattern: &str| {
+        let all = "<<\".*\">>";
+        eval_shared(&format!(
+            "rabbit_auth_backend_internal:set_permissions({user}, <<\"/\">>, {all}, <<\"{pattern}\">>, {all}, {user})."
+        ))
+        .await;
+    };
+    for (pattern, action) in [("^$", "cannot bind the queue"), (&*format!("^{}$", place.queue), "publishing failed")] {
+        allow_to_write(pattern).await;
+        let broker = broker(&yaml);
+        assert_eq!(broker.is_ready().await, Ok(()), "it may look");
+        let outcomes = broker.publish(&batch(&journal(2), &key())).await;
+        let said = reason(&outcomes[0]);
+        assert!(said.contains(action) && said.contains("ACCESS_REFUSED"), "{said}");
+        assert_eq!(broker.is_ready().await.unwrap_err(), said);
+        allow_to_write(".*").await;
+        deliver(&broker, &batch(&journal(2), &key())).await;
+        assert_eq!(broker.is_ready().await, Ok(()));
+        broker.close().await;
     }
 }
 

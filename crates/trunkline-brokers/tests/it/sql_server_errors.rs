@@ -327,10 +327,12 @@ async fn a_full_disk_of_the_server_means_try_again_and_later_succeeds() {
     assert!(done > 0);
     assert!(reason(&failure[0]).contains("has no disk space left: could not extend file"), "{}", reason(&failure[0]));
     assert_eq!(failure, Outcome::retry(reason(&failure[0])).all(100));
+    assert_eq!(broker.is_ready().await.unwrap_err(), reason(&failure[0]), "no event is at fault");
     disk.grow();
     for events in journal[done..done + 1000].chunks(100) {
         deliver(&*broker, &batch(events, &key)).await;
     }
+    assert_eq!(broker.is_ready().await, Ok(()));
     assert!(database.texts().await == bodies(&journal[..done + 1000]));
     drop(server);
 }

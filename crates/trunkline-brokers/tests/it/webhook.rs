@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -405,5 +405,29 @@ async fn no_event_is_given_up_before_the_receiver_has_accepted_one() {
         let outcome = broker.publish(&batch(&events[..1], &key())).await.remove(0);
         assert!(matches!(outcome, Outcome::Reject { .. }), "{outcome:?}");
         assert_eq!(broker.is_ready().await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_would_happen_to_every_event_is_held_against_none() {
+    let code = Arc::new(AtomicU16::new(200));
+    let now = Arc::clone(&code);
+    let server = Server::start(move |heard| {
+        // Few know what is asked when it is asked whether they are ready.
+        let code = if heard.method == "POST" { now.load(Ordering::SeqCst) } else { 405 };
+        async move { status(code) }
+    })
+    .await;
+    let (broker, event) = (broker_for(&server, ""), [event(1, "u", "x")]);
+    deliver(&*broker, &batch(&event, &key())).await;
+    for turned_away in [301, 401, 404, 429] {
+        for better in [200, 500] {
+            code.store(turned_away, Ordering::SeqCst);
+            let outcome = broker.publish(&batch(&event, &key())).await.remove(0);
+            assert_eq!(broker.is_ready().await.unwrap_err(), reason(&outcome), "{turned_away}");
+            code.store(better, Ordering::SeqCst);
+            broker.publish(&batch(&event, &key())).await;
+            assert_eq!(broker.is_ready().await, Ok(()), "{turned_away} {better}");
+        }
     }
 }

@@ -40,7 +40,9 @@ pub(in crate::sql) fn explain(server: &Server, error: &Error) -> Failure {
         _ => format!("{server} failed: {message}"),
     };
     // The server ends the session: shutting down, killed, idle for too long.
-    Failure { reason, is_lost: matches!(said.number(), 1053 | 1077 | 1152 | 1927 | 3169 | 4031) }
+    let is_lost = matches!(said.number(), 1053 | 1077 | 1152 | 1927 | 3169 | 4031);
+    let is_shortage = matches!(said.number(), 1021 | 1114 | 1062 | 1467 | 167);
+    Failure { reason, is_lost, is_shortage }
 }
 
 /// The message, when another row could succeed where this one failed.

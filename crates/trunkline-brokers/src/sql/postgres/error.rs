@@ -33,7 +33,9 @@ pub(in crate::sql) fn explain(server: &Server, error: &Error) -> Failure {
         _ => format!("{server} failed: {message}"),
     };
     // 57P01 to 57P05: the server ends the session.
-    Failure { reason, is_lost: said.code().starts_with("57P0") && said.code() != "57P03" }
+    let is_lost = said.code().starts_with("57P0") && said.code() != "57P03";
+    let is_shortage = matches!(said.code(), "53100" | "53200" | "2200H" | "22003") || is_about_the_id(said);
+    Failure { reason, is_lost, is_shortage }
 }
 
 /// The message, when another row could succeed where this one failed.

@@ -1,9 +1,10 @@
 //! The adapter: from calls to transactions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use rusqlite::ErrorCode;
 use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
@@ -20,14 +21,25 @@ use crate::sql::shape::Table;
 pub struct SqlBroker {
     location: Arc<Location>,
     state: Blocking<State>,
+    shortage: Shortage,
 }
+
+/// Why the last batch could not be written, when nothing but the next shows whether that is over: a full disk.
+type Shortage = Arc<Mutex<Option<String>>>;
 
 impl SqlBroker {
     /// A broker that writes into the SQLite database at `location`. Nothing is opened before the first call.
     pub fn sqlite(location: Location) -> Self {
         let location = Arc::new(location);
-        let state = State { location: Arc::clone(&location), database: None, writer: new_writer(), cursors: HashMap::new() };
-        Self { location, state: Blocking::new(state) }
+        let shortage = Shortage::default();
+        let state = State {
+            location: Arc::clone(&location),
+            database: None,
+            writer: new_writer(),
+            cursors: HashMap::new(),
+            shortage: Arc::clone(&shortage),
+        };
+        Self { location, state: Blocking::new(state), shortage }
     }
 
     /// Where the events go.
@@ -45,10 +57,11 @@ impl Broker for SqlBroker {
     }
 
     /// Whether the database, or the directory where it would be created, is there, has the right table or none, and can
-    /// be locked for writing. Nothing is created or written.
+    /// be locked for writing, and had room for the last batch. Nothing is created or written.
     async fn is_ready(&self) -> Result<(), String> {
         let location = Arc::clone(&self.location);
-        tokio::task::spawn_blocking(move || Database::check(&location)).await.unwrap_or_else(|error| Err(error.to_string()))
+        tokio::task::spawn_blocking(move || Database::check(&location)).await.unwrap_or_else(|error| Err(error.to_string()))?;
+        self.shortage.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
@@ -74,6 +87,7 @@ struct State {
     /// This run of this adapter, as it signs cursors.
     writer: String,
     cursors: HashMap<CursorKey, Known>,
+    shortage: Shortage,
 }
 
 impl State {
@@ -159,6 +173,9 @@ impl State {
         if result.is_ok() || *self.location == Location::Memory {
             self.database = Some(database);
         }
-        result.map_err(|error| self.location.explain(&error))
+        let is_shortage = result.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull));
+        let result = result.map_err(|error| self.location.explain(&error));
+        *self.shortage.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().filter(|_| is_shortage).cloned();
+        result
     }
 }
