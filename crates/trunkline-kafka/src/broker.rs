@@ -1,12 +1,13 @@
 //! The adapter: from calls to producers.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Mutex;
+use trunkline_brokers::LastTrouble;
 use trunkline_config::Section;
 use trunkline_core::{Batch, Broker, Event, Outcome};
 
@@ -34,7 +35,7 @@ pub struct KafkaBroker {
     options: Vec<(&'static str, String)>,
     state: Mutex<State>,
     /// Why the last call failed, when that would happen to every event.
-    trouble: std::sync::Mutex<Option<String>>,
+    trouble: LastTrouble,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl KafkaBroker {
             wire: Wire { topic: topic?.into(), keys_by_conversation, partitioner, environment },
             options,
             state: Mutex::new(State { producer: None, request_size: REQUEST_SIZE, failure: None }),
-            trouble: std::sync::Mutex::default(),
+            trouble: LastTrouble::default(),
         })
     }
 
@@ -107,7 +108,7 @@ impl KafkaBroker {
         let _ = tokio::time::timeout(PURGED, call.in_flight.settled()).await;
         let answers = call.in_flight.answers();
         let (reason, concerns_all) = self.reason(producer, call, &answers, stop).await;
-        self.note(concerns_all.then_some(&reason));
+        self.trouble.set(concerns_all.then(|| reason.clone()));
         let outcomes = call.batch.events.iter().zip(answers).map(|(event, answer)| match answer {
             Some(Ok(())) => Outcome::Delivered,
             None if is_too_large(event) => self.too_large(event),
@@ -115,15 +116,6 @@ impl KafkaBroker {
             _ => Outcome::retry(reason.clone()),
         });
         outcomes.collect()
-    }
-
-    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes how a call went: to ask for the topic tells less than an event does.
-    fn note(&self, trouble: Option<&String>) {
-        *self.trouble() = trouble.cloned();
     }
 
     /// Why events are to be tried again, and whether it would happen to every event.
@@ -207,7 +199,7 @@ impl Broker for KafkaBroker {
         let producer = match self.producer().await {
             Ok(producer) => producer,
             Err(reason) => {
-                self.note(Some(&reason));
+                self.trouble.set(Some(reason.clone()));
                 return Outcome::retry(reason).all(batch.events.len());
             }
         };
@@ -215,7 +207,7 @@ impl Broker for KafkaBroker {
         let sent = producer.send(batch, &call.in_flight, call.begin + call.patience).await;
         let outcomes = match sent {
             Ok(()) => {
-                self.note(None);
+                self.trouble.set(None);
                 batch.events.iter().map(|event| self.sent(event)).collect()
             }
             Err(stop) => self.fail(&producer, &call, stop).await,
@@ -226,9 +218,10 @@ impl Broker for KafkaBroker {
 
     /// Whether the brokers let us in and have the topic, or would create it, and the last events did not show more. Creates nothing.
     async fn is_ready(&self) -> Result<(), String> {
-        let trouble = self.trouble().clone();
+        // What becomes of others in the meantime says nothing about the event for the sake of which this is asked.
+        let is_over = self.trouble.is_over();
         self.cluster.probe(&self.wire.topic).await?;
-        trouble.map_or(Ok(()), Err)
+        is_over
     }
 
     async fn close(&self) {

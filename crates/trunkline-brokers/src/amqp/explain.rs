@@ -9,6 +9,9 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use super::address::TLS_PORT;
 use super::server::Server;
 
+/// The reply code of AMQP 0-9-1 with which a server refuses a login, and what a user may not do.
+pub(super) const ACCESS_REFUSED: u16 = 403;
+
 /// The error in as few words as possible; the server's own where it sent some.
 pub(super) fn say(error: &lapin::Error) -> String {
     match error.kind() {
@@ -25,7 +28,7 @@ pub(super) fn say(error: &lapin::Error) -> String {
 pub(super) fn hint(error: &lapin::Error) -> String {
     let ErrorKind::ProtocolError(problem) = error.kind() else { return String::new() };
     let text = problem.get_message().as_str();
-    if problem.get_id() == 403 {
+    if problem.get_id() == ACCESS_REFUSED {
         return "; grant it with `rabbitmqctl set_permissions`: configure, write and read for the exchange and the queues"
             .to_owned();
     }
@@ -112,7 +115,9 @@ pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
         ErrorKind::ProtocolError(problem) => {
             let text = problem.get_message();
             match problem.get_id() {
-                403 => format!("RabbitMQ at {place} does not let user `{user}` in: wrong user name or password ({text})"),
+                ACCESS_REFUSED => {
+                    format!("RabbitMQ at {place} does not let user `{user}` in: wrong user name or password ({text})")
+                }
                 530 if text.as_str().contains("not found") => {
                     format!("RabbitMQ at {place} has no virtual host `{vhost}` ({text}); it is named behind the host in `url`")
                 }

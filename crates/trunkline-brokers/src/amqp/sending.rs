@@ -12,14 +12,11 @@ use lapin::{BasicProperties, Confirmation, ErrorKind, ExchangeKind};
 use tokio::time::{Instant, timeout_at};
 use trunkline_core::{Batch, EXPORT_HEADER, Event, Outcome};
 
-use super::explain::{blocked, full, hint, say, unasked, unconfirmed, unroutable};
+use super::explain::{ACCESS_REFUSED, blocked, full, hint, say, unasked, unconfirmed, unroutable};
 use super::link::Link;
 use super::order::{Kept, Order};
 use super::refusals::Refusals;
 use super::settings::Settings;
-
-/// The reply code of AMQP 0-9-1 with which a server refuses what a user may not do.
-const ACCESS_REFUSED: u16 = 403;
 
 /// A delivery mode.
 const PERSISTENT: u8 = 2;

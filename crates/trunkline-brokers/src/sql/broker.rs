@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +15,7 @@ use super::refused::{Refused, outcomes};
 use super::server::Server;
 use super::session::{Appended, Failure, Session};
 use super::shape::Table;
+use crate::LastTrouble;
 use crate::cursor::{Astray, Cursor, Known, new_writer};
 
 /// The longest that a call takes. Shorter than what the delivery waits, so that its reason is heard.
@@ -31,7 +31,7 @@ pub struct ServerBroker {
     server: Server,
     state: Mutex<State>,
     /// What there was too little of for the last batch. Only the next shows whether that is over.
-    shortage: std::sync::Mutex<Option<String>>,
+    shortage: LastTrouble,
 }
 
 /// What the calls work on.
@@ -55,31 +55,28 @@ impl ServerBroker {
     /// A broker that writes into the database of `server`. The first call connects.
     pub(super) fn new(server: Server) -> Self {
         let state = State { session: None, writer: new_writer(), cursors: HashMap::new() };
-        Self { server, state: Mutex::new(state), shortage: std::sync::Mutex::default() }
-    }
-
-    fn shortage(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { server, state: Mutex::new(state), shortage: LastTrouble::default() }
     }
 
     /// Lets `work` use the state, for so long at the most.
-    async fn call<T>(&self, work: impl AsyncFnOnce(&mut State, &Server) -> Result<T, String>) -> Result<T, String> {
+    async fn call<T>(&self, work: impl AsyncFnOnce(&mut State, &Server) -> Result<T, Failure>) -> Result<T, Failure> {
         let call = async {
             let mut state = self.state.lock().await;
             work(&mut state, &self.server).await
         };
-        let limit = CALL_TIMEOUT.as_secs();
-        let late = |_| Err(format!("{} did not answer within {limit} s", self.server));
-        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(late)
+        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    fn late(&self) -> Failure {
+        Failure::new(format!("{} did not answer within {} s", self.server, CALL_TIMEOUT.as_secs()))
     }
 }
 
 #[async_trait]
 impl Broker for ServerBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let result = self.call(async |state, server| Ok(state.publish(server, batch).await)).await;
-        let result = result.map_err(Failure::new).flatten();
-        *self.shortage() = result.as_ref().err().filter(|failure| failure.is_shortage).map(|failure| failure.reason.clone());
+        let result = self.call(async |state, server| state.publish(server, batch).await).await;
+        self.shortage.set(result.as_ref().err().filter(|failure| failure.is_shortage).map(|failure| failure.reason.clone()));
         result.unwrap_or_else(|failure| Outcome::retry(failure.reason).all(batch.events.len()))
     }
 
@@ -87,16 +84,16 @@ impl Broker for ServerBroker {
     /// inserted something did not want for space.
     async fn is_ready(&self) -> Result<(), String> {
         let check = async {
-            let mut session = connect(&self.server, Purpose::Check).await.map_err(|failure| failure.reason)?;
-            session.rehearse().await.map_err(|failure| failure.reason)
+            let mut session = connect(&self.server, Purpose::Check).await?;
+            session.rehearse().await
         };
-        let late = |_| Err(format!("{} did not answer within {} s", self.server, CALL_TIMEOUT.as_secs()));
-        tokio::time::timeout(CALL_TIMEOUT, check).await.unwrap_or_else(late)?;
-        self.shortage().clone().map_or(Ok(()), Err)
+        let checked = tokio::time::timeout(CALL_TIMEOUT, check).await.unwrap_or_else(|_| Err(self.late()));
+        checked.map_err(|failure| failure.reason)?;
+        self.shortage.is_over()
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
-        self.call(async |state, server| state.position(server, cursor).await).await
+        self.call(async |state, server| state.position(server, cursor).await).await.map_err(|failure| failure.reason)
     }
 
     async fn close(&self) {
@@ -128,9 +125,9 @@ impl State {
         }
     }
 
-    async fn position(&mut self, server: &Server, key: &CursorKey) -> Result<Option<Offset>, String> {
+    async fn position(&mut self, server: &Server, key: &CursorKey) -> Result<Option<Offset>, Failure> {
         loop {
-            let (mut session, is_old) = self.take(server).await.map_err(|failure| failure.reason)?;
+            let (mut session, is_old) = self.take(server).await?;
             match session.cursor(key).await {
                 Ok(found) => {
                     self.session = Some(session);
@@ -140,7 +137,7 @@ impl State {
                     return Ok(position);
                 }
                 Err(failure) if failure.is_lost && is_old => debug!(reason = failure.reason, "Connection was lost"),
-                Err(failure) => return Err(failure.reason),
+                Err(failure) => return Err(failure),
             }
         }
     }

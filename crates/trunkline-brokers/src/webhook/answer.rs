@@ -1,12 +1,13 @@
 //! From what came back to an outcome.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tracing::warn;
 use trunkline_core::Outcome;
 use trunkline_http::{Answer, Failure, Secrets, StatusCode, retry_after};
+
+use crate::LastTrouble;
 
 /// Said of a receiver that refuses, and has accepted nothing in the life of this process.
 const NOTHING_YET: &str = "it has accepted nothing yet, so no event is given up: check `secret`, `url` and `content`";
@@ -47,13 +48,13 @@ pub(super) struct Judge {
     has_refused: AtomicBool,
     gone_was_told: AtomicBool,
     /// Why it takes no events, when its last answer to some said so.
-    turned_away: Mutex<Option<String>>,
+    turned_away: LastTrouble,
 }
 
 impl Judge {
     pub(super) fn new(receiver: String, secrets: Secrets) -> Self {
         let [has_accepted, has_refused, gone_was_told] = [const { AtomicBool::new(false) }; 3];
-        Self { receiver, secrets, has_accepted, has_refused, gone_was_told, turned_away: Mutex::default() }
+        Self { receiver, secrets, has_accepted, has_refused, gone_was_told, turned_away: LastTrouble::default() }
     }
 
     /// A sentence about the receiver.
@@ -72,7 +73,7 @@ impl Judge {
         if is_answer {
             let reason =
                 if let Verdict::Unavailable(Outcome::Retry { reason, .. }) = &verdict { Some(reason.clone()) } else { None };
-            *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+            self.turned_away.set(reason);
         }
         verdict
     }
@@ -122,12 +123,12 @@ impl Judge {
         is_final && !self.has_accepted.load(Ordering::Relaxed)
     }
 
-    /// Why the next events will not be accepted, or why it is not known whether any will, as far as its answers to others tell.
-    pub(super) fn doubt(&self) -> Option<String> {
+    /// Whether the next events may be accepted, as far as its answers to others tell.
+    pub(super) fn is_hopeful(&self) -> Result<(), String> {
         if self.has_refused.load(Ordering::Relaxed) && !self.has_accepted.load(Ordering::Relaxed) {
-            return Some(self.says(NOTHING_YET));
+            return Err(self.says(NOTHING_YET));
         }
-        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.turned_away.is_over()
     }
 
     fn describe(&self, answer: &Answer) -> String {

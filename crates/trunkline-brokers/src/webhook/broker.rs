@@ -80,7 +80,7 @@ impl Broker for WebhookBroker {
             )
         });
         if is_fine {
-            return self.judge.doubt().map_or(Ok(()), Err);
+            return self.judge.is_hopeful();
         }
         match self.judge.judge(result, 0) {
             Verdict::Failed(Outcome::Retry { reason, .. }) | Verdict::Unavailable(Outcome::Retry { reason, .. }) => Err(reason),

@@ -1,7 +1,6 @@
 //! A way to a server that can be slow, silent, and cut.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +15,7 @@ pub(crate) struct Cable {
     cut: watch::Sender<()>,
     is_silent: watch::Sender<bool>,
     /// How many bytes of what we say may still go through.
-    room: Arc<watch::Sender<usize>>,
+    room: watch::Sender<usize>,
 }
 
 impl Cable {
@@ -30,12 +29,11 @@ impl Cable {
         let (cable, server) = (listener.local_addr().unwrap().port(), place.port);
         let (cut, is_cut) = watch::channel(());
         let (is_silent, silence) = watch::channel(false);
-        let room = Arc::new(watch::Sender::new(usize::MAX));
+        let room = watch::Sender::new(usize::MAX);
         let left = room.clone();
         tokio::spawn(async move {
             while let Ok((ours, _)) = listener.accept().await {
-                let (mut is_cut, silence) = (is_cut.clone(), silence.clone());
-                let left = left.clone();
+                let (mut is_cut, silence, left) = (is_cut.clone(), silence.clone(), left.clone());
                 is_cut.mark_unchanged();
                 tokio::spawn(async move {
                     let theirs = TcpStream::connect(("127.0.0.1", server)).await.unwrap();

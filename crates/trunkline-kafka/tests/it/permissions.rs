@@ -40,9 +40,10 @@ pub(crate) async fn are_named(server: &Private) {
     let (name, other) = (topic(&plain, 1, &[]).await, topic(&plain, 1, &[]).await);
     let address = format!("localhost:{}", server.port("kafka-sasl"));
     let section = format!("url: {address}\n{}\ntopic: {name}\n", password());
-    let (broker, source) = (broker(&section), source(&format!("{section}group_id: readers")));
+    let (broker, newcomer, source) = (broker(&section), broker(&section), source(&format!("{section}group_id: readers")));
     let events = journal(3, 1);
     // What was allowed holds a little later.
+    let ready = async || timeout(LONG, async { while newcomer.is_ready().await.is_err() {} }).await.unwrap();
     let refused = async |expected: &str| {
         let published = async {
             loop {
@@ -62,6 +63,8 @@ pub(crate) async fn are_named(server: &Private) {
     refused(&no_topic).await;
 
     allow(server, TOPIC, &name, DESCRIBE);
+    // Nothing has shown it more yet.
+    ready().await;
     let no_write = format!(
         "Kafka at {address} does not let this user produce idempotently; give the user `Write` on the topic `{name}` (ACL), and \
          before Kafka 2.8 `IdempotentWrite` on the cluster"

@@ -1,7 +1,7 @@
 //! The adapter: from calls to transactions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::ErrorCode;
@@ -9,6 +9,7 @@ use tracing::info;
 use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
 
 use super::database::{Appended, Database, Location};
+use crate::LastTrouble;
 use crate::blocking::Blocking;
 use crate::cursor::{Astray, Cursor, Known, new_writer};
 use crate::job::Job;
@@ -21,17 +22,15 @@ use crate::sql::shape::Table;
 pub struct SqlBroker {
     location: Arc<Location>,
     state: Blocking<State>,
-    shortage: Shortage,
+    /// A full disk, which nothing but the next batch shows to be over.
+    shortage: Arc<LastTrouble>,
 }
-
-/// Why the last batch could not be written, when nothing but the next shows whether that is over: a full disk.
-type Shortage = Arc<Mutex<Option<String>>>;
 
 impl SqlBroker {
     /// A broker that writes into the SQLite database at `location`. Nothing is opened before the first call.
     pub fn sqlite(location: Location) -> Self {
         let location = Arc::new(location);
-        let shortage = Shortage::default();
+        let shortage = Arc::new(LastTrouble::default());
         let state = State {
             location: Arc::clone(&location),
             database: None,
@@ -61,7 +60,7 @@ impl Broker for SqlBroker {
     async fn is_ready(&self) -> Result<(), String> {
         let location = Arc::clone(&self.location);
         tokio::task::spawn_blocking(move || Database::check(&location)).await.unwrap_or_else(|error| Err(error.to_string()))?;
-        self.shortage.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        self.shortage.is_over()
     }
 
     async fn position(&self, cursor: &CursorKey) -> Result<Option<Offset>, String> {
@@ -87,7 +86,7 @@ struct State {
     /// This run of this adapter, as it signs cursors.
     writer: String,
     cursors: HashMap<CursorKey, Known>,
-    shortage: Shortage,
+    shortage: Arc<LastTrouble>,
 }
 
 impl State {
@@ -175,7 +174,7 @@ impl State {
         }
         let is_shortage = result.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull));
         let result = result.map_err(|error| self.location.explain(&error));
-        *self.shortage.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().filter(|_| is_shortage).cloned();
+        self.shortage.set(result.as_ref().err().filter(|_| is_shortage).cloned());
         result
     }
 }
