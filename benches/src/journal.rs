@@ -12,13 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use trunkline_core::{
-    Batch, Broker, NewEvent, Outcome,
-    json::{self, Layout},
-};
+use trunkline_core::{Batch, Broker, NewEvent, Outcome};
 use trunkline_delivery::{Filter, Metrics, Shutdown, Subscription};
 use trunkline_journal::{Append, Journal, Options};
 
@@ -138,9 +134,7 @@ async fn fill(directory: &Path, events: u64) -> anyhow::Result<()> {
 
 /// An event of the usual size, in one of 1,000 conversations.
 fn event(number: usize) -> anyhow::Result<NewEvent> {
-    let document =
-        json::lay_out(user_event(ingest::USUAL_SIZE).as_ref(), Layout::Dumps).context("the event of the benchmark is JSON")?;
-    Ok(NewEvent::from_document(&document, Some(&format!("s{}", number % 1_000)), 1.0)?)
+    Ok(NewEvent::parse(user_event(ingest::USUAL_SIZE).as_ref(), Some(&format!("s{}", number % 1_000)), 1.0)?)
 }
 
 /// A broker that does nothing but count.

@@ -16,10 +16,7 @@ use lapin::{
     types::FieldTable,
 };
 use sqlx::{Connection as _, postgres::PgConnectOptions};
-use trunkline_core::{
-    NewEvent,
-    json::{self, Layout},
-};
+use trunkline_core::NewEvent;
 
 use super::{BATCH, CONVERSATIONS, Place, TURN};
 use crate::{ingest, request::user_event};
@@ -47,9 +44,7 @@ pub(super) async fn rate(connect: Connect, place: &Place, duration: Duration) ->
 
 /// An event of the usual size, in the conversation of this number.
 pub(super) fn event(conversation: usize) -> anyhow::Result<NewEvent> {
-    let document =
-        json::lay_out(user_event(ingest::USUAL_SIZE).as_ref(), Layout::Dumps).context("the event of the benchmark is JSON")?;
-    Ok(NewEvent::from_document(&document, Some(&format!("s{conversation:07}")), 1.0)?)
+    Ok(NewEvent::parse(user_event(ingest::USUAL_SIZE).as_ref(), Some(&format!("s{conversation:07}")), 1.0)?)
 }
 
 pub(super) fn rabbitmq(place: Place) -> Pin<Box<dyn Future<Output = anyhow::Result<Send>>>> {

@@ -102,8 +102,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
     use super::*;
 
@@ -133,20 +132,8 @@ mod tests {
 
     /// Which of the events at 1 to 9 from `from` on are taken for those already there.
     fn there(known: &Known, from: Offset) -> usize {
-        let event = |offset| {
-            let id = EventId::derive(JournalId::random(), Timestamp(1), offset);
-            let (conversation, event_type) = ("u".into(), "user".into());
-            Arc::new(Event {
-                offset,
-                id,
-                time: Timestamp(1),
-                kind: Kind::Event,
-                conversation,
-                event_type,
-                channel: None,
-                body: Bytes::new(),
-            })
-        };
+        let event =
+            |offset| Arc::new(NewEvent::new(Kind::Event, "u", "user", "").recorded(JournalId::random(), Timestamp(1), offset));
         known.there(&(from..10).map(event).collect::<Vec<_>>())
     }
 

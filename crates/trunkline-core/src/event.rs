@@ -5,7 +5,8 @@ use compact_str::CompactString;
 
 use crate::json::{self, Document, Layout};
 use crate::message::number;
-use crate::{BotMessage, EventId, Offset, Timestamp, UserMessage};
+use crate::shape::{self, Members, Shape};
+use crate::{BotMessage, EventId, JournalId, Offset, Timestamp, UserMessage};
 
 /// The longest conversation id accepted, in characters: what the `sender_id` column of Rasa's SQL tables holds.
 pub const MAX_CONVERSATION_CHARS: usize = 255;
@@ -21,13 +22,21 @@ pub struct Event {
     pub time: Timestamp,
     /// What it is to us.
     pub kind: Kind,
+    /// Where its members stand.
+    pub shape: Shape,
     /// The conversation, Rasa's `sender_id`.
     pub conversation: CompactString,
+    /// The person behind the conversation, where the event names one.
+    pub user: Option<Box<str>>,
+    /// The session of the conversation, where the event names one.
+    pub session: Option<Box<str>>,
     /// Rasa's name of the type, as `user`.
     pub event_type: CompactString,
     /// The channel through which the conversation was going, when known.
     pub channel: Option<CompactString>,
-    /// The JSON object, in [`Layout::Dumps`], beginning with `sender_id`.
+    /// The message that this answers: of a turn that answers several, the last of them.
+    pub answers: Option<Offset>,
+    /// The JSON object, see [`NewEvent::body`].
     pub body: Bytes,
 }
 
@@ -36,27 +45,50 @@ impl Event {
     pub fn body_str(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_default()
     }
+
+    /// The name of the action that this says was executed; `None` when it is an event of another type.
+    pub fn action_name(&self) -> Option<String> {
+        action_name(self.shape, &self.event_type, &self.body)
+    }
 }
 
 /// What an event is to us. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Kind {
     /// A tracker event: brokers publish it.
-    Event = 0,
+    Event,
     /// A tracker event of type `user` that waits for an answer: brokers publish it, and an assistant answers it.
-    Message = 1,
+    Message,
     /// A user message that waits for an answer of an assistant with a tracker of its own. Brokers do not see it, because the
     /// tracker event of the message will come from that tracker.
-    Prompt = 2,
+    Prompt,
     /// The tracker of the conversation was replaced up to here (`PUT …/tracker/events`). Only the tracker API reads it.
-    Replacement = 3,
+    Replacement,
+    /// One that a newer Trunkline has written. It stays where it is, and nobody is shown it.
+    Unknown(u8),
 }
 
 impl Kind {
     /// The kind that is stored as `number`.
-    pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Event, Self::Message, Self::Prompt, Self::Replacement].into_iter().find(|kind| *kind as u8 == number)
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Event,
+            1 => Self::Message,
+            2 => Self::Prompt,
+            3 => Self::Replacement,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The number it is stored as.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Event => 0,
+            Self::Message => 1,
+            Self::Prompt => 2,
+            Self::Replacement => 3,
+            Self::Unknown(number) => number,
+        }
     }
 
     /// Whether brokers publish it.
@@ -75,87 +107,111 @@ impl Kind {
 pub struct NewEvent {
     /// What it is to us.
     pub kind: Kind,
+    /// Where its members stand.
+    pub shape: Shape,
     /// The conversation.
     pub conversation: CompactString,
+    /// The person behind the conversation, where the event names one.
+    pub user: Option<Box<str>>,
+    /// The session of the conversation, where the event names one.
+    pub session: Option<Box<str>>,
     /// Rasa's name of the type.
     pub event_type: CompactString,
     /// The channel through which the conversation is going, when known.
     pub channel: Option<CompactString>,
-    /// The JSON object, in [`Layout::Dumps`], beginning with `sender_id`.
+    /// The message that this answers: of a turn that answers several, the last of them.
+    pub answers: Option<Offset>,
+    /// The JSON object, one line of text. A flat one is in [`Layout::Dumps`] and begins with `sender_id`; one of another shape is as
+    /// it came.
     pub body: Bytes,
 }
 
 impl NewEvent {
-    /// A tracker event that somebody else made, checked and laid out.
+    /// A flat event of a type and a conversation, and nothing known beside.
+    pub fn new(kind: Kind, conversation: &str, event_type: &str, body: impl Into<Bytes>) -> Self {
+        Self {
+            kind,
+            shape: Shape::Flat,
+            conversation: conversation.into(),
+            user: None,
+            session: None,
+            event_type: event_type.into(),
+            channel: None,
+            answers: None,
+            body: body.into(),
+        }
+    }
+
+    /// The same event, of a conversation that goes through `channel`.
+    #[must_use]
+    pub fn with_channel(self, channel: Option<&str>) -> Self {
+        Self { channel: channel.map(CompactString::from), ..self }
+    }
+
+    /// The event as it stands at `offset` of `journal` when it was appended at `time`.
+    pub fn recorded(self, journal: JournalId, time: Timestamp, offset: Offset) -> Event {
+        let Self { kind, shape, conversation, user, session, event_type, channel, answers, body } = self;
+        let id = EventId::derive(journal, time, offset);
+        Event { offset, id, time, kind, shape, conversation, user, session, event_type, channel, answers, body }
+    }
+
+    /// The name of the action that this says was executed; `None` when it is an event of another type.
+    pub fn action_name(&self) -> Option<String> {
+        action_name(self.shape, &self.event_type, &self.body)
+    }
+
+    /// Reads the text of a tracker event that somebody else made; see [`NewEvent::from_document`].
+    pub fn parse(source: &[u8], conversation: Option<&str>, now: f64) -> Result<Self, EventError> {
+        Self::from_document(&json::lay_out_input(source, Layout::Dumps)?, source, conversation, now)
+    }
+
+    /// A tracker event that somebody else made, checked; `source` is the text that `document` was read from.
     ///
-    /// `conversation` wins over a `sender_id` in the object; without either there is an error. A timestamp that is missing,
-    /// null or zero becomes `now`, in Unix seconds. All other members stay as they are, in their order.
-    pub fn from_document(document: &Document, conversation: Option<&str>, now: f64) -> Result<Self, EventError> {
+    /// A flat event is laid out anew. `conversation` wins over a `sender_id` in the object; without either there is an error. A
+    /// timestamp that is missing, null or zero becomes `now`, in Unix seconds. All other members stay as they are, in their order.
+    ///
+    /// One of another shape stays as it came, byte for byte, so it must name the conversation itself. It is laid out anew only
+    /// when it is more than one line or not ASCII, because receivers take a line for an event, and Rasa writes no other.
+    pub fn from_document(document: &Document, source: &[u8], conversation: Option<&str>, now: f64) -> Result<Self, EventError> {
         if !document.is_object() {
             return Err(EventError::NotAnObject);
         }
-        let named = document.get_str("sender_id");
-        let conversation = conversation.or(named.as_deref()).ok_or(EventError::NoConversation)?;
-        check_conversation(conversation)?;
-        let event_type = document.get_str("event").filter(|name| !name.is_empty()).ok_or(EventError::NoType)?;
-        if !matches!(document.get("metadata"), None | Some("null"))
-            && !document.get("metadata").is_some_and(|raw| raw.starts_with('{'))
+        let shape = Shape::of(document);
+        let members = shape.members(document);
+        let named = members.conversation.as_deref();
+        if let (Shape::Nested, Some(_), Some(wanted)) = (shape, named, conversation)
+            && named != conversation
         {
-            return Err(EventError::Member { member: "metadata", expected: "an object or null" });
+            return Err(EventError::OtherConversation { expected: wanted.to_owned() });
         }
-        if event_type == "slot" && (document.get_str("name").is_none() || document.get("value").is_none()) {
-            return Err(EventError::Member { member: "name", expected: "a string, with a `value` beside it, as for every slot" });
+        let conversation = conversation.or(named).ok_or(EventError::NoConversation)?;
+        check_conversation(conversation)?;
+        if shape == Shape::Flat && members.event_type.is_none() {
+            return Err(EventError::NoType);
         }
-        let timestamp = given_timestamp(document)?;
-
-        let mut body = String::with_capacity(document.as_str().len() + 64);
-        body.push_str("{\"sender_id\": ");
-        body.push_str(&json::quote(conversation, Layout::Dumps));
-        for (key, value) in document.members() {
-            match key {
-                "\"sender_id\"" => continue,
-                "\"timestamp\"" if timestamp.is_none() => continue,
-                _ => {}
-            }
-            body.push_str(", ");
-            body.push_str(key);
-            body.push_str(": ");
-            body.push_str(value);
-            if key == "\"event\"" && timestamp.is_none() {
-                body.push_str(", \"timestamp\": ");
-                body.push_str(&number(now));
-            }
-        }
-        body.push('}');
+        shape.check(document)?;
+        let body = match shape {
+            Shape::Flat => flat_body(document, &members, conversation, now).into(),
+            Shape::Nested | Shape::Unknown(_) => body_as_it_came(document, source),
+        };
         Ok(Self {
-            kind: Kind::Event,
-            conversation: conversation.into(),
-            channel: document.get_str("input_channel").map(CompactString::from),
-            event_type: event_type.into(),
-            body: body.into(),
+            shape,
+            user: members.user.as_deref().map(Box::from),
+            session: members.session.as_deref().map(Box::from),
+            channel: members.channel.as_deref().map(CompactString::from),
+            ..Self::new(Kind::Event, conversation, members.event_type.as_deref().unwrap_or_default(), body)
         })
     }
 
     /// The `user` event of a message, as `kind`.
     pub fn user(message: &UserMessage, kind: Kind, now: f64) -> Self {
-        Self {
-            kind,
-            conversation: message.sender_id.as_str().into(),
-            event_type: CompactString::const_new("user"),
-            channel: message.input_channel.as_deref().map(CompactString::from),
-            body: message.to_event(now).into(),
-        }
+        let event = Self::new(kind, &message.sender_id, "user", message.to_event(now));
+        Self { user: message.user(), ..event.with_channel(message.input_channel.as_deref()) }
     }
 
     /// The `bot` event of what the assistant said.
     pub fn bot(message: &BotMessage, conversation: &str, channel: Option<&str>, now: f64) -> Self {
-        Self {
-            kind: Kind::Event,
-            conversation: conversation.into(),
-            event_type: CompactString::const_new("bot"),
-            channel: channel.map(CompactString::from),
-            body: message.to_event(conversation, now).into(),
-        }
+        Self::new(Kind::Event, conversation, "bot", message.to_event(conversation, now)).with_channel(channel)
     }
 
     /// The `action` event with which a turn ends.
@@ -166,51 +222,67 @@ impl NewEvent {
     /// The three events with which a session starts, in Rasa's order: `action_session_start`, `session_started`,
     /// `action_listen`.
     pub fn session_start(conversation: &str, channel: Option<&str>, now: f64) -> [Self; 3] {
-        let started = Self {
-            kind: Kind::Event,
-            conversation: conversation.into(),
-            event_type: CompactString::const_new("session_started"),
-            channel: channel.map(CompactString::from),
-            body: format!(
-                "{{\"sender_id\": {}, \"event\": \"session_started\", \"timestamp\": {}}}",
-                json::quote(conversation, Layout::Dumps),
-                number(now)
-            )
-            .into(),
-        };
+        let body = format!(
+            "{{\"sender_id\": {}, \"event\": \"session_started\", \"timestamp\": {}}}",
+            json::quote(conversation, Layout::Dumps),
+            number(now)
+        );
         [
             Self::action(conversation, channel, "action_session_start", "1.0", now),
-            started,
+            Self::new(Kind::Event, conversation, "session_started", body).with_channel(channel),
             Self::action(conversation, channel, "action_listen", "null", now),
         ]
     }
 
     fn action(conversation: &str, channel: Option<&str>, name: &str, confidence: &str, now: f64) -> Self {
-        Self {
-            kind: Kind::Event,
-            conversation: conversation.into(),
-            event_type: CompactString::const_new("action"),
-            channel: channel.map(CompactString::from),
-            body: format!(
-                "{{\"sender_id\": {}, \"event\": \"action\", \"timestamp\": {}, \"name\": \"{name}\", \"policy\": null, \
-                 \"confidence\": {confidence}, \"action_text\": null, \"hide_rule_turn\": false}}",
-                json::quote(conversation, Layout::Dumps),
-                number(now)
-            )
-            .into(),
-        }
+        let body = format!(
+            "{{\"sender_id\": {}, \"event\": \"action\", \"timestamp\": {}, \"name\": \"{name}\", \"policy\": null, \
+             \"confidence\": {confidence}, \"action_text\": null, \"hide_rule_turn\": false}}",
+            json::quote(conversation, Layout::Dumps),
+            number(now)
+        );
+        Self::new(Kind::Event, conversation, "action", body).with_channel(channel)
     }
 }
 
-/// The timestamp as it was given; `None` when it is missing, null or zero.
-fn given_timestamp(document: &Document) -> Result<Option<&str>, EventError> {
-    match document.get("timestamp") {
-        None | Some("null") => Ok(None),
-        Some(raw) if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-            Ok((raw.parse::<f64>() != Ok(0.0)).then_some(raw))
+/// A flat event in the layout in which Rasa publishes it, with a conversation and a time.
+fn flat_body(document: &Document, members: &Members<'_>, conversation: &str, now: f64) -> String {
+    let timestamp = members.time.filter(|raw| raw.parse::<f64>() != Ok(0.0));
+    let mut body = String::with_capacity(document.as_str().len() + 64);
+    body.push_str("{\"sender_id\": ");
+    body.push_str(&json::quote(conversation, Layout::Dumps));
+    for (key, value) in document.members() {
+        match key {
+            "\"sender_id\"" => continue,
+            "\"timestamp\"" if timestamp.is_none() => continue,
+            _ => {}
         }
-        Some(_) => Err(EventError::Member { member: "timestamp", expected: "a number of Unix seconds or null" }),
+        body.push_str(", ");
+        body.push_str(key);
+        body.push_str(": ");
+        body.push_str(value);
+        if key == "\"event\"" && timestamp.is_none() {
+            body.push_str(", \"timestamp\": ");
+            body.push_str(&number(now));
+        }
     }
+    body.push('}');
+    body
+}
+
+fn body_as_it_came(document: &Document, source: &[u8]) -> Bytes {
+    let source = source.trim_ascii();
+    let is_a_line = source.is_ascii() && !source.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+    Bytes::copy_from_slice(if is_a_line { source } else { document.as_str().as_bytes() })
+}
+
+fn action_name(shape: Shape, event_type: &str, body: &[u8]) -> Option<String> {
+    if event_type != "action" {
+        return None;
+    }
+    let document = json::lay_out(body, Layout::Dumps).ok()?;
+    let payload = shape::payload(shape, &document)?;
+    payload.get_str("name").map(Into::into)
 }
 
 /// Checks that `conversation` can be the id of a conversation everywhere: 1 to [`MAX_CONVERSATION_CHARS`] characters and no
@@ -231,6 +303,9 @@ pub fn check_conversation(conversation: &str) -> Result<(), EventError> {
 /// Why a JSON value is no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
+    /// The text is no JSON.
+    #[error("no JSON: {0}")]
+    Json(#[from] json::Error),
     /// The value is not an object.
     #[error("an event is a JSON object")]
     NotAnObject,
@@ -240,6 +315,17 @@ pub enum EventError {
     /// There is no `sender_id` member.
     #[error("an event needs a member `sender_id` with the id of its conversation")]
     NoConversation,
+    /// It is nested, and has nothing inside.
+    #[error(
+        "an event with a `conversation_id` needs a payload, which is called after the type, as in {{\"conversation_id\": \"c\", \"user\": {{…}}}}"
+    )]
+    NoPayload,
+    /// It is nested and kept as it is, so it cannot be given another conversation than the one that it names.
+    #[error("`conversation_id` must be {expected:?}, the conversation that the event is appended to")]
+    OtherConversation {
+        /// The id that it must name.
+        expected: String,
+    },
     /// A member has a value that it cannot have.
     #[error("`{member}` must be {expected}")]
     Member {
@@ -254,9 +340,10 @@ impl EventError {
     /// The member that is at fault.
     pub fn member(&self) -> &'static str {
         match self {
-            Self::NotAnObject => "",
+            Self::Json(_) | Self::NotAnObject => "",
             Self::NoType => "event",
             Self::NoConversation => "sender_id",
+            Self::NoPayload | Self::OtherConversation { .. } => "conversation_id",
             Self::Member { member, .. } => member,
         }
     }
@@ -267,7 +354,7 @@ mod tests {
     use super::*;
 
     fn event(text: &str, conversation: Option<&str>) -> Result<NewEvent, EventError> {
-        NewEvent::from_document(&json::lay_out(text.as_bytes(), Layout::Dumps).unwrap(), conversation, 7.5)
+        NewEvent::parse(text.as_bytes(), conversation, 7.5)
     }
 
     fn body(text: &str) -> String {
@@ -306,6 +393,7 @@ mod tests {
     #[test]
     fn what_is_no_event_is_refused_by_name() {
         for (text, member) in [
+            ("[", ""),
             ("[]", ""),
             ("{}", "event"),
             (r#"{"event":""}"#, "event"),
@@ -321,5 +409,72 @@ mod tests {
         assert_eq!(event(r#"{"event":"user"}"#, Some("a\0")).unwrap_err().member(), "sender_id");
         assert!(event(r#"{"event":"user"}"#, Some(&"é".repeat(255))).is_ok());
         assert!(event(r#"{"event":"user"}"#, Some(&"é".repeat(256))).is_err());
+    }
+    #[test]
+    fn a_nested_event_stays_as_it_came() {
+        let spaced =
+            r#"{"conversation_id": "c1", "timestamp": 0, "user": {"text": "h\u00e9/", "input_channel": "rest"}, "user_id": 7}"#;
+        let compact =
+            r#"{"timestamp":1.50,"user":{"text":"h\u00E9\/","input_channel":"rest"},"conversation_id":"c1","user_id":"7"}"#;
+        for (text, expected) in [
+            (spaced.to_owned(), spaced),
+            (format!(" {compact}\r\n"), compact),
+            (spaced.replace("\\u00e9", "é"), spaced),
+            (spaced.replace(", ", ",\n "), spaced),
+        ] {
+            let event = event(&text, None).unwrap();
+            assert_eq!(event.body, expected.as_bytes(), "{text}");
+            assert_eq!((event.shape, event.kind, event.answers), (Shape::Nested, Kind::Event, None));
+            assert_eq!((event.conversation.as_str(), event.event_type.as_str()), ("c1", "user"));
+            assert_eq!((event.user.as_deref(), event.channel.as_deref()), (Some("7"), Some("rest")));
+        }
+    }
+
+    #[test]
+    fn a_nested_event_belongs_to_the_conversation_that_it_names() {
+        let text = r#"{"conversation_id": "c1", "restarted": {}}"#;
+        assert!(event(text, Some("c1")).is_ok());
+        assert_eq!(
+            event(text, Some("c2")).unwrap_err().to_string(),
+            "`conversation_id` must be \"c2\", the conversation that the event is appended to"
+        );
+        for (text, member) in [
+            (r#"{"conversation_id": "", "user": {}}"#, "sender_id"),
+            (r#"{"conversation_id": 5, "user": {}}"#, "sender_id"),
+            (r#"{"conversation_id": "c"}"#, "conversation_id"),
+        ] {
+            assert_eq!(event(text, None).unwrap_err().member(), member, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_person_and_the_session_are_lifted_out_unless_their_names_are_endless() {
+        let name = |event: NewEvent| (event.user.map(String::from), event.session.map(String::from));
+        let flat = r#"{"sender_id": "c", "event": "user", "user_id": "alice", "metadata": {"session_id": "s1"}}"#;
+        assert_eq!(name(event(flat, None).unwrap()), (Some("alice".to_owned()), Some("s1".to_owned())));
+        let message = UserMessage::new(Some("hi"), "c", None, Some(r#"{"user_id": "alice"}"#));
+        assert_eq!(name(NewEvent::user(&message, Kind::Message, 1.0)), (Some("alice".to_owned()), None));
+        for (length, is_kept) in [(255, true), (256, false)] {
+            let flat = format!(r#"{{"sender_id": "c", "event": "user", "user_id": "{}"}}"#, "a".repeat(length));
+            assert_eq!(event(&flat, None).unwrap().user.is_some(), is_kept);
+        }
+    }
+
+    #[test]
+    fn kinds_and_shapes_that_are_not_known_keep_their_numbers() {
+        for number in 0..=255 {
+            assert_eq!((Kind::from_number(number).number(), Shape::from_number(number).number()), (number, number));
+        }
+        let unknown = Kind::from_number(200);
+        assert!(!unknown.is_published() && !unknown.wants_answer());
+    }
+
+    #[test]
+    fn an_action_is_told_by_its_member_and_not_by_its_text() {
+        let name = |text: &str| event(text, None).unwrap().action_name();
+        assert_eq!(name(r#"{"sender_id": "c", "event": "action", "name": "action_listen"}"#).as_deref(), Some("action_listen"));
+        assert_eq!(name(r#"{"sender_id": "c", "event": "action", "name": null, "x": {"name": "action_listen"}}"#), None);
+        assert_eq!(name(r#"{"sender_id": "c", "event": "slot", "name": "action_listen", "value": 1}"#), None);
+        assert_eq!(name(r#"{"conversation_id": "c", "action": {"name": "a"}, "name": "b"}"#).as_deref(), Some("a"));
     }
 }

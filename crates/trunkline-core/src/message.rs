@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::json::{self, Layout};
+use crate::shape;
 
 /// The conversation of a message that names no sender, as in Rasa.
 pub const DEFAULT_SENDER: &str = "default";
@@ -52,6 +53,15 @@ impl UserMessage {
             timestamp = number(timestamp),
             channel = optional(&self.input_channel),
         )
+    }
+
+    /// The person who wrote it, where the channel gave a `user_id` in the metadata.
+    pub(crate) fn user(&self) -> Option<Box<str>> {
+        if self.metadata == "{}" {
+            return None;
+        }
+        let metadata = json::lay_out(self.metadata.as_bytes(), Layout::Dumps).ok()?;
+        shape::name(&metadata, "user_id").map(|name| name.as_ref().into())
     }
 
     /// Reads what [`UserMessage::to_event`] wrote.

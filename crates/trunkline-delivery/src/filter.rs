@@ -81,21 +81,13 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::{EventId, JournalId, Timestamp};
+    use trunkline_core::{JournalId, NewEvent, Timestamp};
 
     use super::*;
 
     fn event(conversation: &str, event_type: &str, channel: Option<&str>, kind: Kind) -> Event {
-        Event {
-            offset: 1,
-            id: EventId::derive(JournalId::random(), Timestamp(1), 1),
-            time: Timestamp(1),
-            kind,
-            conversation: conversation.into(),
-            event_type: event_type.into(),
-            channel: channel.map(Into::into),
-            body: "{}".into(),
-        }
+        let event = NewEvent::new(kind, conversation, event_type, "{}").with_channel(channel);
+        event.recorded(JournalId::random(), Timestamp(1), 1)
     }
 
     #[test]

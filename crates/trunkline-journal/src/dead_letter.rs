@@ -7,7 +7,7 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use serde::Serialize;
-use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Timestamp};
+use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Shape, Timestamp};
 
 use crate::Progress;
 
@@ -99,7 +99,7 @@ pub(crate) fn insert(events: &Connection, letter: &NewDeadLetter, now: Timestamp
         &event.offset,
         &event.id.to_string(),
         &event.time.0,
-        &(event.kind as u8),
+        &event.kind.number(),
         &event.conversation.as_str(),
         &event.event_type.as_str(),
         &event.channel.as_deref(),
@@ -214,7 +214,11 @@ fn read(row: &Row<'_>, journal: JournalId) -> Result<DeadLetter, rusqlite::Error
         offset,
         id: EventId::derive(journal, time, offset),
         time,
-        kind: Kind::from_number(row.get(4)?).unwrap_or(Kind::Event),
+        kind: Kind::from_number(row.get(4)?),
+        shape: Shape::Flat,
+        user: None,
+        session: None,
+        answers: None,
         conversation: text(5)?,
         event_type: text(6)?,
         channel: row.get_ref(7)?.as_str_or_null()?.map(CompactString::from),

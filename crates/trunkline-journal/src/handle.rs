@@ -238,7 +238,7 @@ impl Journal {
         name: &str,
         most: usize,
         wanted: impl Fn(&Event, Option<&str>) -> bool + Send + 'static,
-    ) -> Result<Option<(Event, Option<String>)>, ReadError> {
+    ) -> Result<Option<(Arc<Event>, Option<String>)>, ReadError> {
         let name = name.to_owned();
         self.with_reader(move |reader, shared| {
             let mut before = Offset::MAX >> 1;

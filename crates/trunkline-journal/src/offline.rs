@@ -1,6 +1,7 @@
 //! The journal as another process sees it: read-only, whether a server runs or not.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use trunkline_core::{Event, JournalId, Offset, Timestamp};
 
@@ -95,7 +96,7 @@ impl OfflineJournal {
     }
 
     /// One event; `None` when there is none at this offset, or it is damaged.
-    pub fn event(&self, offset: Offset) -> Result<Option<Event>, ReadError> {
+    pub fn event(&self, offset: Offset) -> Result<Option<Arc<Event>>, ReadError> {
         Ok(match self.reader.get(offset)? {
             Some(Found::Event(event, _)) => Some(event),
             _ => None,

@@ -95,7 +95,7 @@ impl Reader {
             match found {
                 Found::Event(event, _) => {
                     bytes += event.body.len();
-                    chunk.events.push(Arc::new(event));
+                    chunk.events.push(event);
                 }
                 Found::Damaged(offset) => chunk.damaged.push(offset),
             }
@@ -121,7 +121,7 @@ impl Reader {
             match self.get(offset) {
                 Ok(Some(Found::Event(event, _))) => {
                     bytes = bytes.saturating_sub(event.body.len());
-                    chunk.events.push(Arc::new(event));
+                    chunk.events.push(event);
                 }
                 Ok(Some(Found::Damaged(_))) => chunk.damaged.push(offset),
                 Ok(None) => {}

@@ -1,16 +1,18 @@
 //! An event as a row of `events`: writing, reading, and the checksum that ties its columns together.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use compact_str::CompactString;
 use rusqlite::{Connection, Row, params};
-use trunkline_core::{Event, EventId, JournalId, Kind, NewEvent, Offset, Timestamp};
+use trunkline_core::{Event, EventId, JournalId, Kind, NewEvent, Offset, Shape, Timestamp};
 
 /// The columns that [`read`] expects, in its order.
 pub(crate) const COLUMNS: &str = "offset, time, kind, conversation, type, channel, identity, body, checksum";
 
 /// What a row turned out to be.
 pub(crate) enum Found {
-    Event(Event, Option<String>),
+    Event(Arc<Event>, Option<String>),
     Damaged(Offset),
 }
 
@@ -26,7 +28,7 @@ pub(crate) fn insert(
     let checksum = checksum(
         offset,
         time,
-        event.kind as u8,
+        event.kind.number(),
         &event.conversation,
         &event.event_type,
         event.channel.as_deref(),
@@ -41,7 +43,7 @@ pub(crate) fn insert(
         .execute(params![
             offset,
             time.0,
-            event.kind as u8,
+            event.kind.number(),
             event.conversation.as_str(),
             event.event_type.as_str(),
             event.channel.as_deref(),
@@ -75,13 +77,17 @@ fn verified(row: &Row<'_>, offset: Offset, journal: JournalId) -> Option<Found> 
         offset,
         id: EventId::derive(journal, time, offset),
         time,
-        kind: Kind::from_number(kind)?,
+        kind: Kind::from_number(kind),
+        shape: Shape::Flat,
+        user: None,
+        session: None,
+        answers: None,
         conversation: conversation.into(),
         event_type: event_type.into(),
         channel: channel.map(CompactString::from),
         body: Bytes::copy_from_slice(body.as_bytes()),
     };
-    Some(Found::Event(event, identity.map(str::to_owned)))
+    Some(Found::Event(Arc::new(event), identity.map(str::to_owned)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "these are the columns, once for writing and once for reading")]

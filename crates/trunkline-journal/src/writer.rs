@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
-use trunkline_core::{Event, EventId, JournalId, NewEvent, Offset, Timestamp};
+use trunkline_core::{Event, JournalId, Offset, Timestamp};
 
 use crate::index::Index;
 use crate::lock::Lock;
@@ -286,9 +286,7 @@ impl Writer {
             for (offset, event) in (first..).zip(events) {
                 let identity = identity.as_deref().filter(|_| offset == last);
                 row::insert(connection, offset, time, &event, identity)?;
-                let id = EventId::derive(self.shared.id, time, offset);
-                let NewEvent { kind, conversation, event_type, channel, body } = event;
-                let event = Event { offset, id, time, kind, conversation, event_type, channel, body };
+                let event = event.recorded(self.shared.id, time, offset);
                 recorded.events.push((Arc::new(event), identity.map(str::to_owned)));
             }
             if let Some(identity) = identity {
@@ -415,7 +413,7 @@ impl Writer {
         let mut recorded = Recorded::default();
         read::visit(&connection, self.shared.id, self.next, head, &mut |found| {
             if let Found::Event(event, identity) = found {
-                recorded.events.push((Arc::new(event), identity));
+                recorded.events.push((event, identity));
             }
             std::ops::ControlFlow::Continue(())
         })?;

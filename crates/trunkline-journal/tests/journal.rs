@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use trunkline_core::json::{self, Layout};
 use trunkline_core::{Clock, NewEvent, Offset, Timestamp};
 use trunkline_journal::{
     Append, DeadLetterState, Death, Journal, Limits, NewDeadLetter, OfflineJournal, OpenError, Options, Progress, Retention,
@@ -17,7 +16,7 @@ use trunkline_journal::{
 
 fn event(conversation: &str, number: usize) -> NewEvent {
     let text = format!(r#"{{"sender_id": "{conversation}", "event": "slot", "timestamp": 1.5, "name": "n", "value": {number}}}"#);
-    NewEvent::from_document(&json::lay_out(text.as_bytes(), Layout::Dumps).unwrap(), None, 1.0).unwrap()
+    NewEvent::parse(text.as_bytes(), None, 1.0).unwrap()
 }
 
 fn open(directory: &Path) -> Journal {

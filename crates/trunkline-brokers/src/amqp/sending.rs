@@ -282,23 +282,15 @@ fn largest_named(error: &lapin::Error) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
     use super::*;
 
     /// Which events go together, each written as its conversation and the bytes of its body.
     fn grouped(events: &[(&str, usize)], order: Order) -> String {
         let event = |(place, &(conversation, size)): (usize, &(&str, usize))| {
-            Arc::new(Event {
-                offset: place as u64 + 1,
-                id: EventId::derive(JournalId::random(), Timestamp(1), place as u64 + 1),
-                time: Timestamp(1),
-                kind: Kind::Event,
-                conversation: conversation.into(),
-                event_type: "user".into(),
-                channel: None,
-                body: vec![b'x'; size].into(),
-            })
+            let event = NewEvent::new(Kind::Event, conversation, "user", vec![b'x'; size]);
+            Arc::new(event.recorded(JournalId::random(), Timestamp(1), place as u64 + 1))
         };
         let events: Vec<_> = events.iter().enumerate().map(event).collect();
         let waves = waves(&events, (0..events.len()).collect(), order);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use trunkline_core::{Batch, Broker as _, CursorKey, Event, EventId, JournalId, Kind, Outcome, Timestamp};
+use trunkline_core::{Batch, Broker as _, CursorKey, JournalId, Kind, NewEvent, Outcome, Timestamp};
 
 use super::ExecBroker;
 use super::program::{Program, Times};
@@ -36,16 +36,7 @@ fn child(script: &str, times: Times) -> (ExecBroker, TempDir) {
 
 fn batch() -> Batch {
     let journal = JournalId::random();
-    let event = Event {
-        offset: 1,
-        id: EventId::derive(journal, Timestamp(1), 1),
-        time: Timestamp(1),
-        kind: Kind::Event,
-        conversation: "u".into(),
-        event_type: "restart".into(),
-        channel: None,
-        body: "{}".into(),
-    };
+    let event = NewEvent::new(Kind::Event, "u", "restart", "{}").recorded(journal, Timestamp(1), 1);
     Batch::new(vec![Arc::new(event)], CursorKey { journal, subscription: "s".into() })
 }
 

@@ -91,7 +91,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
     use super::*;
 
@@ -99,17 +99,8 @@ mod tests {
     fn turns(conversations: &str) -> Turns {
         let journal = JournalId::random();
         let event = |(offset, letter): (usize, char)| {
-            let offset = offset as u64;
-            Arc::new(Event {
-                offset,
-                id: EventId::derive(journal, Timestamp(1), offset),
-                time: Timestamp(1),
-                kind: Kind::Event,
-                conversation: letter.to_string().into(),
-                event_type: "user".into(),
-                channel: None,
-                body: "{}".into(),
-            })
+            let event = NewEvent::new(Kind::Event, &letter.to_string(), "user", "{}");
+            Arc::new(event.recorded(journal, Timestamp(1), offset as u64))
         };
         Turns::new(&conversations.chars().enumerate().map(event).collect::<Vec<_>>())
     }

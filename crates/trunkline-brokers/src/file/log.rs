@@ -311,22 +311,14 @@ fn first_behind(length: usize, events: &[Arc<Event>]) -> Offset {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
     use super::super::Rotation;
     use super::*;
 
     fn event(offset: Offset) -> Arc<Event> {
-        Arc::new(Event {
-            offset,
-            id: EventId::derive(JournalId::random(), Timestamp(1), offset),
-            time: Timestamp(1),
-            kind: Kind::Event,
-            conversation: "u".into(),
-            event_type: "restart".into(),
-            channel: None,
-            body: format!("{{\"sender_id\": \"u\", \"event\": \"restart\", \"timestamp\": {offset}}}").into(),
-        })
+        let body = format!("{{\"sender_id\": \"u\", \"event\": \"restart\", \"timestamp\": {offset}}}");
+        Arc::new(NewEvent::new(Kind::Event, "u", "restart", body).recorded(JournalId::random(), Timestamp(1), offset))
     }
 
     fn lines(events: &[Arc<Event>]) -> Vec<u8> {

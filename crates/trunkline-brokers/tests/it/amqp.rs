@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use lapin::types::FieldTable;
 use trunkline_brokers::AmqpBroker;
-use trunkline_core::json::{self, Layout};
-use trunkline_core::{Batch, Broker as _, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
+use trunkline_core::{Batch, Broker as _, Event, JournalId, NewEvent, Outcome, Timestamp};
 
 use crate::amqp_common::{Place, assert_complete_and_in_order, bodies, broker, broker_in, data, eval_shared, read};
 use crate::common::{batch, deliver, event, journal, key};
@@ -159,11 +158,8 @@ fn rasa_events() -> Vec<Arc<Event>> {
     let text = std::fs::read_to_string(Path::new(path)).unwrap();
     let journal = JournalId::random();
     let events = text.lines().zip(1..).map(|(line, offset)| {
-        let document = json::lay_out(line.as_bytes(), Layout::Dumps).unwrap();
-        let new = NewEvent::from_document(&document, None, 1.0).unwrap();
-        let (id, time) = (EventId::derive(journal, Timestamp(1), offset), Timestamp(1));
-        let NewEvent { conversation, event_type, channel, body, .. } = new;
-        Arc::new(Event { offset, id, time, kind: Kind::Event, conversation, event_type, channel, body })
+        let new = NewEvent::parse(line.as_bytes(), None, 1.0).unwrap();
+        Arc::new(new.recorded(journal, Timestamp(1), offset))
     });
     events.collect()
 }

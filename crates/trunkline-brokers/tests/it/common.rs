@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
-use trunkline_core::json::{self, Layout};
-use trunkline_core::{Batch, Broker, CursorKey, Event, EventId, JournalId, Kind, NewEvent, Offset, Outcome, Timestamp};
+use trunkline_core::{Batch, Broker, CursorKey, Event, JournalId, NewEvent, Offset, Outcome, Timestamp};
 
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -19,18 +18,8 @@ pub(crate) fn key() -> CursorKey {
 /// An event of `conversation` whose text is `text`, laid out as the journal holds it.
 pub(crate) fn event(offset: Offset, conversation: &str, text: &str) -> Arc<Event> {
     let text = serde_json::json!({"event": "user", "timestamp": offset, "text": text}).to_string();
-    let document = json::lay_out(text.as_bytes(), Layout::Dumps).unwrap();
-    let new = NewEvent::from_document(&document, Some(conversation), 1.0).unwrap();
-    Arc::new(Event {
-        offset,
-        id: EventId::derive(JournalId::random(), Timestamp(1), offset),
-        time: Timestamp(1),
-        kind: Kind::Event,
-        conversation: new.conversation,
-        event_type: new.event_type,
-        channel: None,
-        body: new.body,
-    })
+    let new = NewEvent::parse(text.as_bytes(), Some(conversation), 1.0).unwrap();
+    Arc::new(new.recorded(JournalId::random(), Timestamp(1), offset))
 }
 
 /// A journal of `count` events from offset 1, some offsets being left out as by a filter.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trunkline_core::json::{Layout, lay_out};
-use trunkline_core::{Broker, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
+use trunkline_core::{Broker, Event, JournalId, NewEvent, Outcome, Timestamp};
 use trunkline_testkit::python;
 
 use crate::common::{batch, deliver, event, key, reason};
@@ -60,17 +59,8 @@ pub(crate) fn fixture() -> Vec<Arc<Event>> {
     let journal = JournalId::random();
     let event = |(index, line): (usize, &str)| {
         let offset = index as u64 + 1;
-        let new = NewEvent::from_document(&lay_out(line.as_bytes(), Layout::Dumps).unwrap(), None, 1.0).unwrap();
-        Arc::new(Event {
-            offset,
-            id: EventId::derive(journal, Timestamp(1), offset),
-            time: Timestamp(1),
-            kind: Kind::Event,
-            conversation: new.conversation,
-            event_type: new.event_type,
-            channel: new.channel,
-            body: new.body,
-        })
+        let new = NewEvent::parse(line.as_bytes(), None, 1.0).unwrap();
+        Arc::new(new.recorded(journal, Timestamp(1), offset))
     };
     EVENTS.lines().enumerate().map(event).collect()
 }

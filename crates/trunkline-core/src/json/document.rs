@@ -36,6 +36,7 @@ pub struct Error {
 #[derive(Clone, Debug)]
 pub struct Document {
     text: String,
+    layout: Layout,
     root: Root,
 }
 
@@ -43,8 +44,15 @@ pub struct Document {
 #[derive(Clone, Debug)]
 pub(super) enum Root {
     Object(Vec<Member>),
-    Array(Vec<Range<usize>>),
+    Array(Vec<Element>),
     Scalar,
+}
+
+/// An element of the outermost array: where it stands in the new layout, and where it stood in the text that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Element {
+    pub(super) laid_out: Range<usize>,
+    pub(super) source: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +74,7 @@ pub fn lay_out(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
 fn lay_out_within(bytes: &[u8], layout: Layout, depth: u32) -> Result<Document, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| Error { reason: "invalid UTF-8", at: error.valid_up_to() })?;
     let (text, root) = scan(text, layout, depth)?;
-    Ok(Document { text, root })
+    Ok(Document { text, layout, root })
 }
 
 impl Document {
@@ -113,7 +121,19 @@ impl Document {
     /// The elements of the outermost array, as raw texts; `None` when it is no array.
     pub fn elements(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
         let Root::Array(elements) = &self.root else { return None };
-        Some(elements.iter().map(|range| self.part(range)))
+        Some(elements.iter().map(|element| self.part(&element.laid_out)))
+    }
+
+    /// The elements of the outermost array as they stood in `source`, the text that this document was read from.
+    pub fn elements_of<'s>(&self, source: &'s [u8]) -> Option<impl ExactSizeIterator<Item = &'s [u8]>> {
+        let Root::Array(elements) = &self.root else { return None };
+        Some(elements.iter().map(move |element| source.get(element.source.clone()).unwrap_or_default()))
+    }
+
+    /// The object that the member `key` holds; `None` when it is absent or no object.
+    pub fn object(&self, key: &str) -> Option<Self> {
+        let raw = self.get(key).filter(|raw| raw.starts_with('{'))?;
+        lay_out(raw.as_bytes(), self.layout).ok()
     }
 
     fn part(&self, range: &Range<usize>) -> &str {

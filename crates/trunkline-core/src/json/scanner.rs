@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::document::{Member, Root};
+use super::document::{Element, Member, Root};
 use super::text::write_char;
 use super::{Error, Layout, MAX_INPUT_DEPTH};
 
@@ -43,7 +43,9 @@ impl Scanner<'_> {
             Some(b'[') => {
                 let mut elements = Vec::new();
                 self.container(b'[', b']', |scanner| {
-                    elements.push(scanner.spanned(|scanner| scanner.value(1))?);
+                    let start = scanner.at;
+                    let laid_out = scanner.spanned(|scanner| scanner.value(1))?;
+                    elements.push(Element { laid_out, source: start..scanner.at });
                     Ok(())
                 })?;
                 Root::Array(elements)

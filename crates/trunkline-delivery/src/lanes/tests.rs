@@ -3,21 +3,13 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
 use super::*;
 
 fn event(conversation: u8, offset: Offset) -> Arc<Event> {
-    Arc::new(Event {
-        offset,
-        id: EventId::derive(JournalId::random(), Timestamp(1), offset),
-        time: Timestamp(1),
-        kind: Kind::Event,
-        conversation: format!("c{conversation}").into(),
-        event_type: "user".into(),
-        channel: None,
-        body: "{}".into(),
-    })
+    let event = NewEvent::new(Kind::Event, &format!("c{conversation}"), "user", "{}");
+    Arc::new(event.recorded(JournalId::random(), Timestamp(1), offset))
 }
 
 fn offsets(batch: &[Owed]) -> Vec<Offset> {

@@ -70,12 +70,9 @@ impl World {
 
     /// The same with a type and so many bytes of ballast each.
     pub(crate) async fn append_with<T: AsRef<str>>(&self, conversations: &[T], event_type: &str, ballast: usize) {
-        let events = conversations.iter().map(|conversation| NewEvent {
-            kind: Kind::Event,
-            conversation: conversation.as_ref().into(),
-            event_type: event_type.into(),
-            channel: None,
-            body: format!("{{\"ballast\": \"{}\"}}", "x".repeat(ballast)).into(),
+        let events = conversations.iter().map(|conversation| {
+            let body = format!("{{\"ballast\": \"{}\"}}", "x".repeat(ballast));
+            NewEvent::new(Kind::Event, conversation.as_ref(), event_type, body)
         });
         soon(self.journal.append(Append::many(events.collect()))).await.unwrap();
     }

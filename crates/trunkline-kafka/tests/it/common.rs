@@ -16,8 +16,7 @@ use rdkafka::{ClientConfig, Offset as Position, TopicPartitionList};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
-use trunkline_core::json::{self, Layout};
-use trunkline_core::{Batch, Broker, CursorKey, Event, EventId, JournalId, Kind, NewEvent, Offset, Outcome, Timestamp};
+use trunkline_core::{Batch, Broker, CursorKey, Event, JournalId, NewEvent, Offset, Outcome, Timestamp};
 use trunkline_kafka::KafkaBroker;
 use trunkline_testkit::services;
 
@@ -165,18 +164,8 @@ pub(crate) async fn seen(servers: &str, topic: &str) -> Vec<Seen> {
 /// An event of `conversation` whose text is `text`, laid out as the journal holds it.
 pub(crate) fn event(offset: Offset, conversation: &str, text: &str) -> Arc<Event> {
     let text = serde_json::json!({"event": "user", "timestamp": offset, "text": text}).to_string();
-    let document = json::lay_out(text.as_bytes(), Layout::Dumps).unwrap();
-    let new = NewEvent::from_document(&document, Some(conversation), 1.0).unwrap();
-    Arc::new(Event {
-        offset,
-        id: EventId::derive(JournalId::random(), Timestamp(1), offset),
-        time: Timestamp(1),
-        kind: Kind::Event,
-        conversation: new.conversation,
-        event_type: new.event_type,
-        channel: None,
-        body: new.body,
-    })
+    let new = NewEvent::parse(text.as_bytes(), Some(conversation), 1.0).unwrap();
+    Arc::new(new.recorded(JournalId::random(), Timestamp(1), offset))
 }
 
 /// `count` events of `conversations` in turn, from offset 1.

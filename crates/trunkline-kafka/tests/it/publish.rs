@@ -10,8 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::sync::watch;
-use trunkline_core::json::{self, Layout};
-use trunkline_core::{Batch, Broker, Event, EventId, JournalId, Kind, NewEvent, Outcome, Timestamp};
+use trunkline_core::{Batch, Broker, Event, JournalId, NewEvent, Outcome, Timestamp};
 use trunkline_kafka::KafkaBroker;
 
 use crate::common::{
@@ -25,12 +24,8 @@ fn fixture() -> Vec<Arc<Event>> {
     let text = std::fs::read_to_string(path).unwrap();
     let journal = JournalId::random();
     let events = text.lines().zip(1..).map(|(line, offset)| {
-        let document = json::lay_out(line.as_bytes(), Layout::Dumps).unwrap();
-        let new = NewEvent::from_document(&document, None, 1.0).unwrap();
-        let id = EventId::derive(journal, Timestamp(1), offset);
-        let (time, kind) = (Timestamp(1), Kind::Event);
-        let NewEvent { conversation, event_type, channel, body, .. } = new;
-        Arc::new(Event { offset, id, time, kind, conversation, event_type, channel, body })
+        let new = NewEvent::parse(line.as_bytes(), None, 1.0).unwrap();
+        Arc::new(new.recorded(journal, Timestamp(1), offset))
     });
     events.collect()
 }

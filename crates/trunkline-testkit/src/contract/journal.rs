@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trunkline_core::json::{self, Layout};
-use trunkline_core::{Event, EventId, JournalId, Kind, NewEvent, Offset, Timestamp};
+use trunkline_core::{Event, JournalId, NewEvent, Offset, Timestamp};
 
 /// The events of a journal, which come one after the other.
 #[derive(Debug)]
@@ -47,21 +46,11 @@ impl Journal {
     }
 
     fn read(&mut self, text: &str) -> Arc<Event> {
-        let document = json::lay_out(text.as_bytes(), Layout::Dumps).unwrap();
-        let new = NewEvent::from_document(&document, None, 1.0).unwrap();
+        let new = NewEvent::parse(text.as_bytes(), None, 1.0).unwrap();
         // Some offsets are missing, as those of events for others are.
         let offset = self.next;
         self.next += if offset.is_multiple_of(3) { 2 } else { 1 };
         let time = Timestamp(1_795_248_186_000 + i64::try_from(offset).unwrap());
-        Arc::new(Event {
-            offset,
-            id: EventId::derive(self.id, time, offset),
-            time,
-            kind: Kind::Event,
-            conversation: new.conversation,
-            event_type: new.event_type,
-            channel: new.channel,
-            body: new.body,
-        })
+        Arc::new(new.recorded(self.id, time, offset))
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
 use trunkline_core::json::{self, Layout};
-use trunkline_core::{Clock, Event, EventId, JournalId, Kind, NewEvent, Received, Source, Timestamp};
+use trunkline_core::{Clock, Event, JournalId, NewEvent, Received, Source, Timestamp};
 use trunkline_delivery::Backoff;
 
 use super::JournalArgs;
@@ -162,13 +162,11 @@ impl Following {
     }
 
     fn pretty(&self, message: &Received) -> String {
-        let event =
-            json::lay_out(&message.body, Layout::Dumps).map_err(|error| format!("no JSON: {error}")).and_then(|document| {
-                NewEvent::from_document(&document, None, Clock::system().seconds()).map_err(|error| error.to_string())
-            });
-        match event {
+        match NewEvent::parse(&message.body, None, Clock::system().seconds()) {
             Ok(event) => event_line(&shown(event, self.printed)),
-            Err(reason) => stranger_line(self.printed, &message.origin, &reason, &String::from_utf8_lossy(&message.body)),
+            Err(error) => {
+                stranger_line(self.printed, &message.origin, &error.to_string(), &String::from_utf8_lossy(&message.body))
+            }
         }
     }
 }
@@ -186,12 +184,11 @@ fn line(body: &[u8]) -> String {
 
 /// The event as the journal would show it, with its own time, and its number in place of the offset.
 fn shown(event: NewEvent, number: u64) -> Event {
-    let NewEvent { kind: _, conversation, event_type, channel, body } = event;
-    let seconds = json::lay_out(&body, Layout::Dumps).ok().and_then(|body| body.get("timestamp")?.parse::<f64>().ok());
+    let document = json::lay_out(&event.body, Layout::Dumps).ok();
+    let seconds = document.and_then(|body| event.shape.members(&body).time?.parse::<f64>().ok());
     #[expect(clippy::cast_possible_truncation, reason = "a time that does not fit is shown as none")]
     let time = Timestamp((seconds.unwrap_or_default() * 1000.0) as i64);
-    let id = EventId::derive(JournalId::random(), time, number);
-    Event { offset: number, id, time, kind: Kind::Event, conversation, event_type, channel, body }
+    event.recorded(JournalId::random(), time, number)
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Message => "message",
         Kind::Prompt => "prompt",
         Kind::Replacement => "replacement",
+        Kind::Unknown(_) => "unknown",
     }
 }
 
@@ -174,23 +175,13 @@ pub(super) fn table(headings: &[&str], right: &[&str], rows: &[Vec<String>]) -> 
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use trunkline_core::{EventId, JournalId};
+    use trunkline_core::{JournalId, NewEvent};
 
     use super::*;
 
     fn event(kind: Kind, body: &'static str) -> Event {
         let (journal, time) = (JournalId::parse("00000000000040008000000000000001").unwrap(), Timestamp(1_772_387_200_250));
-        Event {
-            offset: 7,
-            id: EventId::derive(journal, time, 7),
-            time,
-            kind,
-            conversation: "ann \"x\"".into(),
-            event_type: "user".into(),
-            channel: None,
-            body: Bytes::from_static(body.as_bytes()),
-        }
+        NewEvent::new(kind, "ann \"x\"", "user", body).recorded(journal, time, 7)
     }
 
     #[test]

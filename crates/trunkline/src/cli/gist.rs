@@ -87,22 +87,12 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use trunkline_core::{EventId, JournalId, Kind, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Timestamp};
 
     use super::*;
 
     fn event(event_type: &str, body: &'static str) -> Event {
-        Event {
-            offset: 1,
-            id: EventId::derive(JournalId::random(), Timestamp(0), 1),
-            time: Timestamp(0),
-            kind: Kind::Event,
-            conversation: "ann".into(),
-            event_type: event_type.into(),
-            channel: None,
-            body: Bytes::from_static(body.as_bytes()),
-        }
+        NewEvent::new(Kind::Event, "ann", event_type, body).recorded(JournalId::random(), Timestamp(0), 1)
     }
 
     #[test]

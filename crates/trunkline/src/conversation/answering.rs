@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::timeout;
-use trunkline_core::json::{self, Layout};
 use trunkline_core::{
     Assistant, AssistantError, Batch, BotMessage, CursorKey, Event, Kind, NewEvent, Offset, Outcome, Recording, Turn, UserMessage,
 };
@@ -143,9 +142,9 @@ impl<'a> RecordedTurn<'a> {
         let (clock, channel) = (self.answering.journal.clock(), self.message.input_channel.as_deref());
         let mut events = Vec::with_capacity(self.said.len() + 2);
         if self.recording == Recording::Assistant {
-            let (conversation, event_type) = (self.event.conversation.clone(), self.event.event_type.clone());
-            let (channel, body) = (self.event.channel.clone(), self.event.body.clone());
-            events.push(NewEvent { kind: Kind::Event, conversation, event_type, channel, body });
+            let Event { conversation, event_type, body, user, .. } = self.event;
+            let asked = NewEvent::new(Kind::Event, conversation, event_type, body.clone());
+            events.push(NewEvent { user: user.clone(), ..asked.with_channel(self.event.channel.as_deref()) });
         }
         events.extend(self.said.iter().map(|message| self.bot(message)));
         events.push(NewEvent::action_listen(&self.message.sender_id, channel, clock.seconds()));
@@ -159,13 +158,12 @@ impl<'a> RecordedTurn<'a> {
         let now = self.answering.journal.clock().seconds();
         let mut events = Vec::with_capacity(tracker_events.len());
         for raw in tracker_events {
-            let document = json::lay_out(raw.as_bytes(), Layout::Dumps).map_err(|error| error.to_string())?;
-            events.push(NewEvent::from_document(&document, Some(conversation), now).map_err(|error| error.to_string())?);
+            events.push(NewEvent::parse(raw.as_bytes(), Some(conversation), now).map_err(|error| error.to_string())?);
         }
         let bodies: HashSet<Bytes> = events.iter().map(|event| event.body.clone()).collect();
         let is_tracked = move |event: &Event, _: Option<&str>| event.kind.is_published() && bodies.contains(&event.body);
         let last = self.answering.journal.last_of_conversation(conversation, SEARCHED, is_tracked).await;
-        let last = last.map_err(|error| error.to_string())?.map(|(event, _)| event.body);
+        let last = last.map_err(|error| error.to_string())?.map(|(event, _)| event.body.clone());
         let known = last.and_then(|body| events.iter().rposition(|event| event.body == body)).map_or(0, |index| index + 1);
         let mut new = events.split_off(known);
         for event in &mut new {

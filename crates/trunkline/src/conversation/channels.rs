@@ -65,7 +65,7 @@ impl Channels {
             return Ok(known.clone());
         }
         let found = self.journal.last_of_conversation(conversation, SEARCHED, |event, _| event.channel.is_some()).await?;
-        Ok(found.and_then(|(event, _)| event.channel))
+        Ok(found.and_then(|(event, _)| event.channel.clone()))
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn carry_channel<'c>(
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::json::{Layout, lay_out};
+
     use trunkline_journal::{Append, Options};
 
     use super::*;
@@ -118,7 +118,7 @@ mod tests {
         let journal = Journal::open(directory.path(), Options::default()).unwrap();
         let event = |sender: &str, rest: &str| {
             let text = format!(r#"{{"sender_id": "{sender}", "event": "x"{rest}}}"#);
-            NewEvent::from_document(&lay_out(text.as_bytes(), Layout::Dumps).unwrap(), None, 1.5).unwrap()
+            NewEvent::parse(text.as_bytes(), None, 1.5).unwrap()
         };
         let said = || vec![event("ann", ""), event("ann", r#", "input_channel": "rest""#), event("bob", ""), event("ann", "")];
         let channels = Channels::new(journal.clone());

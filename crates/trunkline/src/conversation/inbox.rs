@@ -172,7 +172,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn is_listen(event: &Event) -> bool {
-    event.event_type == "action" && event.body_str().contains("\"name\": \"action_listen\"")
+    event.action_name().as_deref() == Some("action_listen")
 }
 
 fn unavailable(error: &Unavailable) -> InboxError {

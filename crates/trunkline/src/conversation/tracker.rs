@@ -49,7 +49,7 @@ impl Conversations {
     pub(crate) async fn append_events(
         &self,
         conversation: &str,
-        raw: &[&str],
+        raw: &[&[u8]],
         identity: Option<String>,
     ) -> Result<(), TrackerError> {
         let events = self.parse(conversation, raw)?;
@@ -59,7 +59,7 @@ impl Conversations {
     }
 
     /// Makes `raw` the tracker of the conversation. As in Rasa, only what goes beyond the number of events stored is published.
-    pub(crate) async fn replace_events(&self, conversation: &str, raw: &[&str]) -> Result<(), TrackerError> {
+    pub(crate) async fn replace_events(&self, conversation: &str, raw: &[&[u8]]) -> Result<(), TrackerError> {
         let mut events = self.parse(conversation, raw)?;
         let _lock = self.lock(conversation).await;
         let stored = self.bodies(conversation).await?.len();
@@ -89,13 +89,11 @@ impl Conversations {
         self.append(conversation, start.into_iter().chain([event]).collect(), identity).await
     }
 
-    fn parse(&self, conversation: &str, raw: &[&str]) -> Result<Vec<NewEvent>, TrackerError> {
+    fn parse(&self, conversation: &str, raw: &[&[u8]]) -> Result<Vec<NewEvent>, TrackerError> {
         trunkline_core::check_conversation(conversation)?;
         let now = self.journal.clock().seconds();
         let parsed = raw.iter().enumerate().map(|(index, raw)| {
-            let document = json::lay_out(raw.as_bytes(), Layout::Dumps).map_err(|_| EventError::NotAnObject);
-            let event = document.and_then(|document| NewEvent::from_document(&document, Some(conversation), now));
-            event.map_err(|error| TrackerError::Event { index, error })
+            NewEvent::parse(raw, Some(conversation), now).map_err(|error| TrackerError::Event { index, error })
         });
         parsed.collect()
     }
@@ -155,8 +153,7 @@ fn replacement(conversation: &str, events: &[NewEvent]) -> NewEvent {
         json::quote(conversation, Layout::Dumps),
         list.join(", ")
     );
-    let (kind, channel) = (Kind::Replacement, None);
-    NewEvent { kind, conversation: conversation.into(), event_type: "tracker_replaced".into(), channel, body: body.into() }
+    NewEvent::new(Kind::Replacement, conversation, "tracker_replaced", body)
 }
 
 /// The events in a replacement.
@@ -167,8 +164,7 @@ fn replaced(event: &Event) -> Vec<String> {
 }
 
 fn starts_session(event: &NewEvent) -> bool {
-    event.event_type == "session_started"
-        || event.event_type == "action" && String::from_utf8_lossy(&event.body).contains("\"name\": \"action_session_start\"")
+    event.event_type == "session_started" || event.action_name().as_deref() == Some("action_session_start")
 }
 
 /// The same `user` event with the parse data that was given.
@@ -178,7 +174,5 @@ fn with_parse_data(event: &NewEvent, parse_data: &str, now: f64) -> Result<NewEv
         .members()
         .map(|(key, value)| format!("{key}: {}", if key == "\"parse_data\"" { parse_data } else { value }))
         .collect();
-    let text = format!("{{{}}}", members.join(", "));
-    let document = json::lay_out(text.as_bytes(), Layout::Dumps).map_err(|_| EventError::NotAnObject)?;
-    NewEvent::from_document(&document, None, now)
+    NewEvent::parse(format!("{{{}}}", members.join(", ")).as_bytes(), None, now)
 }

@@ -5,8 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use trunkline_core::NewEvent;
-use trunkline_core::json::{self, Document, Layout};
+use trunkline_core::{EventError, NewEvent};
 use trunkline_journal::Append;
 
 use super::error::ApiError;
@@ -25,13 +24,13 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
     let body = context.bodies.read(body).await?;
     let document = rasa::parse(&body)?;
     let now = context.journal.clock().seconds();
-    let mut events = match document.elements() {
-        None => vec![event(&document, 0, now)?],
-        Some(_) => rasa::list(&document)?
-            .into_iter()
-            .enumerate()
-            .map(|(index, raw)| event(&json::lay_out(raw.as_bytes(), Layout::Dumps)?, index, now))
-            .collect::<Result<_, ApiError>>()?,
+    let mut events = match document.elements_of(&body) {
+        None => vec![event(NewEvent::from_document(&document, &body, None, now), 0)?],
+        Some(elements) => {
+            rasa::refuse_empty(elements.len())?;
+            let events = elements.enumerate().map(|(index, raw)| event(NewEvent::parse(raw, None, now), index));
+            events.collect::<Result<_, _>>()?
+        }
     };
     context.channels.fill_in(&mut events).await?;
     let appended = context.journal.append(Append { events, identity }).await?;
@@ -40,7 +39,6 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
     Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
-fn event(document: &Document, index: usize, now: f64) -> Result<NewEvent, ApiError> {
-    NewEvent::from_document(document, None, now)
-        .map_err(|error| ApiError::bad_parameter(format!("event {index}: {error}."), error.member(), "body"))
+fn event(result: Result<NewEvent, EventError>, index: usize) -> Result<NewEvent, ApiError> {
+    result.map_err(|error| ApiError::bad_parameter(format!("event {index}: {error}."), error.member(), "body"))
 }

@@ -5,7 +5,6 @@ use axum::extract::{Request, State};
 use axum::http::{Method, header, request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use bytes::Bytes;
 use serde_json::json;
 use trunkline_core::UserMessage;
 use trunkline_core::json::{self as text, Document, Layout};
@@ -50,14 +49,13 @@ async fn conversation(State(context): State<Shared>, request: Request) -> Result
         (&Method::GET | &Method::HEAD, "tracker") => {}
         (&Method::POST, "tracker/events") => {
             let body = context.bodies.read(body).await?;
-            let document = parse(&body)?;
+            let events = list(&body)?;
             let identity = idempotency_key(&parts, &format!("conversation:{}:{id}", id.len()))?;
-            context.conversations.append_events(id, &list(&document)?, identity).await?;
+            context.conversations.append_events(id, &events, identity).await?;
         }
         (&Method::PUT, "tracker/events") => {
             let body = context.bodies.read(body).await?;
-            let document = parse(&body)?;
-            context.conversations.replace_events(id, &list(&document)?).await?;
+            context.conversations.replace_events(id, &list(&body)?).await?;
         }
         (&Method::POST, "messages") => {
             let body = context.bodies.read(body).await?;
@@ -91,20 +89,23 @@ pub(super) fn idempotency_key(parts: &request::Parts, scope: &str) -> Result<Opt
     Ok(key.map(|key| format!("api:{scope}:{key}")))
 }
 
-pub(super) fn parse(body: &Bytes) -> Result<Document, ApiError> {
+pub(super) fn parse(body: &[u8]) -> Result<Document, ApiError> {
     if body.is_empty() {
         return Err(ApiError::bad_parameter("There is no body; it should be JSON.", "", "body"));
     }
     Ok(text::lay_out_input(body, Layout::Dumps)?)
 }
 
-/// The events of the body: one, or a list that is not empty.
-pub(super) fn list(document: &Document) -> Result<Vec<&str>, ApiError> {
-    match document.elements() {
-        Some(elements) if elements.len() == 0 => Err(ApiError::bad_parameter("The list has no event.", "", "body")),
-        Some(elements) => Ok(elements.collect()),
-        None => Ok(vec![document.as_str()]),
-    }
+/// The events of the body, each as it came: one, or a list that is not empty.
+fn list(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
+    let document = parse(body)?;
+    let Some(elements) = document.elements_of(body) else { return Ok(vec![body]) };
+    refuse_empty(elements.len())?;
+    Ok(elements.collect())
+}
+
+pub(super) fn refuse_empty(events: usize) -> Result<(), ApiError> {
+    if events == 0 { Err(ApiError::bad_parameter("The list has no event.", "", "body")) } else { Ok(()) }
 }
 
 fn message(document: &Document, conversation: &str) -> Result<(UserMessage, Option<String>), ApiError> {

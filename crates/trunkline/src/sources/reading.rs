@@ -216,7 +216,7 @@ impl Reading {
     /// Whether it is an event that this gateway published itself. To append it would make a circle without an end.
     async fn is_our_own(&self, received: &Received) -> Result<bool, Stopped> {
         let id = received.id.as_deref().and_then(EventId::parse);
-        let Some((id, offset)) = id.and_then(|id| Some((id, id.offset_in(self.journal.id())?))) else { return Ok(false) };
+        let Some((id, (_, offset))) = id.and_then(|id| Some((id, id.place_in(self.journal.id())?))) else { return Ok(false) };
         let mut failures = 0;
         let found = loop {
             if let Some(found) = self.went_well(&mut failures, self.journal.event(offset).await).await? {
@@ -245,8 +245,8 @@ impl Reading {
 /// to the last digit are one that came twice.
 fn event(received: &Received, now: f64) -> Result<(NewEvent, Option<String>), String> {
     let document = json::lay_out_input(&received.body, Layout::Dumps).map_err(|error| format!("no JSON: {error}"))?;
-    let event = NewEvent::from_document(&document, None, now).map_err(|error| error.to_string())?;
-    let time = document.get("timestamp").and_then(|raw| raw.parse::<f64>().ok());
+    let event = NewEvent::from_document(&document, &received.body, None, now).map_err(|error| error.to_string())?;
+    let time = event.shape.members(&document).time.and_then(|raw| raw.parse::<f64>().ok());
     let is_exact = received.id.is_none() && time.is_some_and(|time| time.fract() != 0.0);
     let content = is_exact.then(|| URL_SAFE_NO_PAD.encode(Sha256::digest(&event.body)));
     Ok((event, content))

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 use trunkline_core::NewEvent;
-use trunkline_core::json::{Layout, lay_out};
 use trunkline_journal::{Append, Journal, Options};
 
 /// What a command printed, and its exit code.
@@ -63,7 +62,7 @@ pub(crate) fn json_lines(text: &str) -> Vec<Value> {
 }
 
 fn event(body: &str) -> NewEvent {
-    NewEvent::from_document(&lay_out(body.as_bytes(), Layout::Dumps).unwrap(), None, 1.5).unwrap()
+    NewEvent::parse(body.as_bytes(), None, 1.5).unwrap()
 }
 
 /// Does something with the journal of the project in `directory`.

@@ -6,11 +6,10 @@ use compact_str::CompactString;
 use sha2::{Digest as _, Sha256};
 use trunkline_brokers::sql::{Conversation, SqlTrackerStore, StoredEvent};
 use trunkline_core::json::{self, Document, Layout};
-use trunkline_core::{Event, EventId, JournalId, Kind, Timestamp};
+use trunkline_core::{Event, JournalId, Kind, NewEvent, Shape, Timestamp};
 use uuid::Uuid;
 
 use super::history::Past;
-use super::shift;
 use super::state::Position;
 use crate::conversation::carry_channel;
 
@@ -72,27 +71,27 @@ impl<'s> StoreHistory<'s> {
     }
 }
 
-/// The event in a row of the tracker store: its object, with the `sender_id` as its last member, as the original exports it.
+/// The event in a row of the tracker store: a flat one with the `sender_id` as its last member, as the original exports it; a nested
+/// one as it is.
 fn event(conversation: &str, row: &StoredEvent) -> Result<Event, String> {
     let document = json::lay_out_input(row.data.as_bytes(), Layout::Dumps).map_err(|error| format!("no JSON: {error}"))?;
     if !document.is_object() {
         return Err("it is no JSON object".to_owned());
     }
-    let event_type = document.get_str("event").ok_or_else(|| "it has no `event`".to_owned())?;
-    let seconds = shift::time(&document).or(row.timestamp).unwrap_or_default();
+    let shape = Shape::of(&document);
+    let members = shape.members(&document);
+    let seconds = members.time.and_then(|raw| raw.parse().ok()).or(row.timestamp).unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "a time that does not fit is as good as any other")]
     let time = Timestamp((seconds * 1000.0) as i64);
-    let offset = row.id.cast_unsigned();
-    Ok(Event {
-        offset,
-        id: EventId::derive(identity(conversation), time, offset),
-        time,
-        kind: Kind::Event,
-        conversation: conversation.into(),
-        event_type: CompactString::from(event_type.as_ref()),
-        channel: document.get_str("input_channel").map(CompactString::from),
-        body: with_sender(&document, conversation).into(),
-    })
+    let event = if shape == Shape::Flat {
+        let event_type = members.event_type.ok_or_else(|| "it has no `event`".to_owned())?;
+        let event = NewEvent::new(Kind::Event, conversation, &event_type, with_sender(&document, conversation));
+        event.with_channel(members.channel.as_deref())
+    } else {
+        let event = NewEvent::from_document(&document, row.data.as_bytes(), Some(conversation), seconds);
+        event.map_err(|error| error.to_string())?
+    };
+    Ok(event.recorded(identity(conversation), time, row.id.cast_unsigned()))
 }
 
 fn with_sender(document: &Document, conversation: &str) -> String {
