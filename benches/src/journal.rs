@@ -67,10 +67,10 @@ async fn appended(bench: &Bench, batch: usize) -> anyhow::Result<(f64, f64)> {
         Ok(file.sync_data()?)
     })
     .await?;
-    let journal = Journal::open(&home.path().join("journal"), Options::default())?;
+    let (journal, appender) = Journal::open(&home.path().join("journal"), Options::default())?;
     let events = vec![event(0)?; batch];
     let ours = rate(bench.duration, batch, async || {
-        journal.append(Append::many(events.clone())).await?;
+        appender.append(Append::new(events.clone())).await?;
         Ok(())
     })
     .await?;
@@ -105,7 +105,7 @@ async fn replayed(bench: &Bench) -> anyhow::Result<Vec<f64>> {
     fill(home.path(), bench.events).await?;
     let mut samples = Vec::new();
     for round in 0..bench.rounds {
-        let journal = Journal::open(home.path(), Options::default())?;
+        let (journal, _appender) = Journal::open(home.path(), Options::default())?;
         let broker = Arc::new(Null { wanted: journal.head(), seen: AtomicU64::new(0), done: Notify::new() });
         let (started, shutdown) = (Instant::now(), Shutdown::default());
         let subscription = Subscription::new(format!("round-{round}"), Filter::published());
@@ -121,12 +121,14 @@ async fn replayed(bench: &Bench) -> anyhow::Result<Vec<f64>> {
 }
 
 async fn fill(directory: &Path, events: u64) -> anyhow::Result<()> {
-    let journal = Journal::open(directory, Options::default())?;
+    let (journal, appender) = Journal::open(directory, Options::default())?;
     let mut number = 0;
     while journal.head() < events {
-        let batch: Vec<_> = (number..number + FILL).map(event).collect::<Result<_, _>>()?;
+        let batch = (number..number + FILL).map(|number| event(number).map(Append::one)).collect::<Result<_, _>>()?;
         number += FILL;
-        journal.append(Append::many(batch)).await?;
+        for appended in appender.append_all(batch).await {
+            appended?;
+        }
     }
     journal.close().await;
     Ok(())

@@ -41,12 +41,14 @@ impl Journals {
 }
 
 async fn fill(directory: &Path, events: u64, conversation: fn(usize) -> usize) -> anyhow::Result<Journal> {
-    let journal = Journal::open(directory, Options::default())?;
+    let (journal, appender) = Journal::open(directory, Options::default())?;
     let mut number = 0;
     while journal.head() < events {
-        let batch = (number..number + 1_000).map(|number| event(conversation(number))).collect::<Result<_, _>>()?;
+        let batch = (number..number + 1_000).map(|number| event(conversation(number)).map(Append::one));
         number += 1_000;
-        journal.append(Append::many(batch)).await?;
+        for appended in appender.append_all(batch.collect::<Result<_, _>>()?).await {
+            appended?;
+        }
     }
     // Indexing goes on for a while; it must not go on into the first measurement.
     while journal.stats().await?.indexed_to < journal.head() {
@@ -94,7 +96,7 @@ fn plan(receiver: &Receiver, place: &Place) -> anyhow::Result<BrokerPlan> {
     let section = receiver.section.replace("PORT", &place.port.to_string()).replace("PLACE", &place.name);
     std::fs::write(place.directory.join("endpoints.yml"), format!("event_broker: {{{section}}}\n"))?;
     let diagnostics = Diagnostics::new();
-    let plan = Project::new(&place.directory, Overrides::default(), trunkline::brokers()).plan(&diagnostics);
+    let plan = Project::new(&place.directory, Overrides::default(), trunkline::adapters()).plan(&diagnostics);
     let broker = plan.and_then(|mut plan| plan.brokers.pop());
     broker.ok_or_else(|| anyhow!("{:?}", diagnostics.sorted()))
 }
@@ -111,7 +113,7 @@ pub(super) async fn rate(receiver: &Receiver, place: &Place, journal: &Journal, 
         ..plan.subscription
     };
     let shutdown = Shutdown::default();
-    let receiver: Arc<dyn trunkline_delivery::Receiver> = Arc::new(Arc::clone(&counting));
+    let receiver: Arc<dyn trunkline_core::Receiver> = Arc::new(Arc::clone(&counting));
     let delivery = trunkline_delivery::start(journal, subscription, receiver, &Metrics::default(), shutdown.clone());
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     let connecting = Instant::now();

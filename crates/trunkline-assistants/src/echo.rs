@@ -13,10 +13,10 @@ impl Assistant for Echo {
         "echo"
     }
 
-    async fn answer(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError> {
-        match message.text.as_deref() {
-            None | Some("") => Ok(()),
-            Some(text) => turn.say(BotMessage::text(text)).await,
+    async fn answer(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+        for text in messages.iter().filter_map(|message| message.text.as_deref()).filter(|text| !text.is_empty()) {
+            turn.say(BotMessage::text(text)).await?;
         }
+        Ok(())
     }
 }

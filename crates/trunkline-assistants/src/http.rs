@@ -42,16 +42,18 @@ impl Assistant for Http {
         "http"
     }
 
-    async fn answer(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError> {
-        let answer = self.client.post(self.client.url(), request(message)).await?;
-        match answer.status() {
-            StatusCode::NO_CONTENT => return Ok(()),
-            StatusCode::OK => {}
-            _ => return Err(answer.refused(EXPECTED_STATUS).await),
-        }
-        let mut replies = Replies::new(answer, Form::Any);
-        while let Some(reply) = replies.next().await? {
-            turn.say(reply).await?;
+    async fn answer(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+        for message in messages {
+            let answer = self.client.post(self.client.url(), request(message)).await?;
+            match answer.status() {
+                StatusCode::NO_CONTENT => continue,
+                StatusCode::OK => {}
+                _ => return Err(answer.refused(EXPECTED_STATUS).await),
+            }
+            let mut replies = Replies::new(answer, Form::Any);
+            while let Some(reply) = replies.next().await? {
+                turn.say(reply).await?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! | `rasa` | asking a server that speaks Rasa's REST channel |
 //! | `http` | asking any URL, in the same form: for people who write their own in any language |
 //!
-//! [`from_section`] reads the `assistant` section of `trunkline.yml` into a [`Plan`]. Building touches nothing outside the
+//! [`from_section`] reads the `assistant` section of `trunkline.yml` into an [`AssistantPlan`]. Building touches nothing outside the
 //! process; the first turn connects.
 //!
 //! The adapters ask and translate. The time limit of a turn, the apology and the number of turns at the same time are in
@@ -21,8 +21,11 @@
 //! let text = "assistant:\n  type: rasa\n  url: http://localhost:5006\n  timeout: 20s\n";
 //! let diagnostics = Diagnostics::new();
 //! let document = Document::parse("trunkline.yml", text, &|_| None, &diagnostics).expect("valid YAML");
+//! let assistants = trunkline_assistants::assistants();
 //! let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-//!     root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, Path::new("pizzeria")))
+//!     root.section_or_empty("assistant", |section| {
+//!         trunkline_assistants::from_section(section, Path::new("pizzeria"), &assistants)
+//!     })
 //! });
 //! let plan = plan.expect("there are no errors");
 //! assert_eq!((plan.kind, plan.timeout.as_secs(), plan.concurrency), ("rasa", 20, 256));
@@ -39,5 +42,5 @@ mod replies;
 mod table;
 
 pub use echo::Echo;
-pub use plan::{DEFAULT_APOLOGY, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, MAX_TIMEOUT, Plan, from_section};
-pub use table::{ASSISTANTS, AssistantSpec, Build, DEFAULT_KIND, UnknownKind, find};
+pub use plan::{AssistantPlan, DEFAULT_APOLOGY, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, MAX_TIMEOUT, from_section};
+pub use table::{AssistantSpec, BuildAssistant, DEFAULT_KIND, assistants};

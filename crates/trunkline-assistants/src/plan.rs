@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use trunkline_adapter::{Spec as _, Table};
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::Assistant;
 
 use crate::echo::Echo;
-use crate::table::{AssistantSpec, DEFAULT_KIND, find};
+use crate::table::{AssistantSpec, DEFAULT_KIND};
 
 /// The time limit of a turn when the section gives none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -25,8 +26,8 @@ pub const DEFAULT_CONCURRENCY: usize = 256;
 
 /// An assistant, and how its turns are to be run.
 #[derive(Clone)]
-pub struct Plan {
-    /// The row of [`ASSISTANTS`](crate::ASSISTANTS) it came from.
+pub struct AssistantPlan {
+    /// Its type.
     pub kind: &'static str,
     /// The assistant.
     pub assistant: Arc<dyn Assistant>,
@@ -39,7 +40,7 @@ pub struct Plan {
 }
 
 /// What an empty section means: the echo.
-impl Default for Plan {
+impl Default for AssistantPlan {
     fn default() -> Self {
         Self {
             kind: DEFAULT_KIND,
@@ -51,36 +52,36 @@ impl Default for Plan {
     }
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for AssistantPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, assistant: _, timeout, apology, concurrency } = self;
-        let mut plan = f.debug_struct("Plan");
+        let mut plan = f.debug_struct("AssistantPlan");
         plan.field("kind", kind).field("timeout", timeout).field("apology", apology).field("concurrency", concurrency);
         plan.finish_non_exhaustive()
     }
 }
 
-/// Reads the `assistant` section; an empty one means the echo with its defaults. Relative paths of certificates start at
-/// `directory`.
+/// Reads the `assistant` section, whose type is one of `assistants`; an empty one means the echo with its defaults. Relative paths
+/// of certificates start at `directory`.
 ///
 /// Every problem is reported through the section; `None` is never without an error. Nothing outside the process is touched.
-pub fn from_section(section: &Section<'_>, directory: &Path) -> Option<Plan> {
+pub fn from_section(section: &Section<'_>, directory: &Path, assistants: &Table<AssistantSpec>) -> Option<AssistantPlan> {
     section.unknown_keys(UnknownKeys::Refuse);
     let timeout = timeout(section);
     let apology = apology(section);
     let concurrency = section.integer("concurrency", 1..=100_000_u32);
-    let Some(spec) = spec(section) else {
+    let Some(spec) = spec(section, assistants) else {
         // Whose keys these are is not known, so none of them is called unknown.
         section.entries();
         return None;
     };
     let assistant = spec.build.and_then(|build| build(section, directory, timeout))?;
     let concurrency = concurrency.and_then(|number| number.try_into().ok()).unwrap_or(DEFAULT_CONCURRENCY);
-    Some(Plan { kind: spec.kind, assistant, timeout, apology, concurrency })
+    Some(AssistantPlan { kind: spec.kind, assistant, timeout, apology, concurrency })
 }
 
 /// The row for the section's `type`, if it is built in.
-fn spec(section: &Section<'_>) -> Option<&'static AssistantSpec> {
+fn spec<'t>(section: &Section<'_>, assistants: &'t Table<AssistantSpec>) -> Option<&'t AssistantSpec> {
     if !section.has("type") && section.has("url") {
         section.error("url", "`url` without a `type`", Some("add `type: rasa` or `type: http`"));
         return None;
@@ -89,10 +90,10 @@ fn spec(section: &Section<'_>) -> Option<&'static AssistantSpec> {
     if kind.is_none() && section.has("type") {
         return None;
     }
-    match find(kind.as_deref().unwrap_or(DEFAULT_KIND)) {
-        Ok(spec) if spec.build.is_some() => Some(spec),
+    match assistants.find(kind.as_deref().unwrap_or(DEFAULT_KIND)) {
+        Ok(spec) if spec.is_built_in() => Some(spec),
         Ok(spec) => {
-            section.error("type", spec.not_built_in(), None);
+            section.error("type", assistants.not_built_in(spec), None);
             None
         }
         Err(unknown) => {

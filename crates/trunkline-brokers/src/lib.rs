@@ -22,7 +22,6 @@ mod endpoint;
 pub mod exec;
 pub mod file;
 mod job;
-mod last_trouble;
 mod paths;
 pub mod redis;
 pub mod sql;
@@ -33,7 +32,6 @@ pub use self::redis::{RedisBroker, RedisSource, redis_from_section, redis_source
 pub use amqp::{AmqpBroker, AmqpSource, pika_from_section, pika_source_from_section};
 pub use exec::{ExecBroker, exec_from_section, python_from_section};
 pub use file::{FileBroker, file_from_section};
-pub use last_trouble::LastTrouble;
 pub use sql::{SqlBroker, SqlTrackerStore, sql_from_section, sql_source_from_section};
-pub use table::{BrokerSpec, Brokers, Build, BuildSource, DEFAULT_KIND, KAFKA, ReadBy, UnknownKind};
+pub use table::{DEFAULT_KIND, UnknownType, brokers, default_name, find, sources};
 pub use webhook::{WebhookBroker, webhook_from_section};

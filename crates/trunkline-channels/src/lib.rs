@@ -1,56 +1,62 @@
-//! Where people write and read: input channels and the output channels that answer on them.
+//! Where people write and read.
 //!
-//! An [`InputChannel`] turns HTTP requests into [`UserMessage`]s and hands them to the [`Inbox`]; what the assistant says comes
-//! back as [`Replies`]. A channel knows nothing of journals, brokers or assistants: when the inbox takes a message, it is
-//! recorded, and when a reply arrives, that is recorded too.
+//! A [`Channel`] turns HTTP requests into messages and hands them to the [`Inbox`]. What the assistant says comes back to whoever
+//! waits for it, as in `rest`, or is carried to the person by the channel's [`Receiver`], as in `callback`: fed by a subscription
+//! on the journal, retried, and in order. A channel knows nothing of journals, brokers or assistants: when the inbox takes a
+//! message, it is recorded, and when a reply arrives, that is recorded too.
 
+mod answer;
 mod body;
+mod callback;
 mod idempotency;
+mod post;
 mod problem;
 mod rest;
 mod table;
 
+use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
-use tokio::sync::mpsc;
-use trunkline_core::{BotMessage, UserMessage};
+use trunkline_core::{Inbox, Receiver};
 
+pub use answer::{error, json, json_with};
 pub use body::{Bodies, BodyError, BodyLimits, ReceivedBody};
+pub use callback::Callback;
 pub use idempotency::{InvalidKey, MOST_KEY_BYTES, idempotency_key};
-pub use problem::Problem;
+pub use problem::{Problem, SEND_AGAIN};
 pub use rest::Rest;
-pub use table::{BuildFn, CHANNELS, ChannelSpec, find};
+pub use table::{BuildChannel, ChannelSpec, channels};
 
-/// Where people write.
-pub trait InputChannel: Send + Sync {
-    /// The name in `credentials.yml`.
-    fn name(&self) -> &'static str;
+/// Where people write and read.
+pub trait Channel: Send + Sync {
+    /// The name in `credentials.yml`, under which its routes stand and its messages are known.
+    fn name(&self) -> &str;
 
     /// The routes, below `mount`, which is `/webhooks/<name>`.
-    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, bodies: Bodies) -> Router;
+    fn routes(&self, mount: &str, door: Door) -> Router;
+
+    /// What carries to people what is said to them: it is given the `bot` events that answer messages of this channel. `None` where
+    /// whoever writes waits for the answer.
+    fn outgoing(&self) -> Option<Arc<dyn Receiver>> {
+        None
+    }
 }
 
-/// Takes messages from people.
-#[async_trait]
-pub trait Inbox: Send + Sync {
-    /// Records a message; when this answers, it is durable. A message with the `identity` of an earlier one is not recorded
-    /// again, and is answered with the replies to the first. `stream`: each reply is wanted as soon as it is said.
-    async fn receive(&self, message: UserMessage, identity: Option<String>, stream: bool) -> Result<Replies, InboxError>;
+/// What a channel works with.
+#[derive(Clone)]
+pub struct Door {
+    /// Takes the messages.
+    pub inbox: Arc<dyn Inbox>,
+    /// Reads the bodies of requests.
+    pub bodies: Bodies,
+    /// The names of channels that carry their answers themselves. A message of another channel cannot call itself by one of
+    /// them, or its answer would be carried there too.
+    pub carried: Arc<[String]>,
 }
 
-/// What the assistant says to one message, as it comes; it ends with the turn. Dropping it stops nothing: what is said is
-/// recorded all the same.
-pub type Replies = mpsc::UnboundedReceiver<BotMessage>;
-
-/// Why a message was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InboxError {
-    /// The message cannot be recorded as it is.
-    #[error("{0}")]
-    Invalid(String),
-    /// Nothing can be recorded at the moment; the same request may succeed later.
-    #[error("{0}")]
-    Unavailable(String),
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("bodies", &self.bodies).field("carried", &self.carried).finish_non_exhaustive()
+    }
 }

@@ -1,10 +1,14 @@
 //! The errors of channels, in the form of Rasa's web server.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use trunkline_core::InboxError;
 use trunkline_core::json::{self, Layout};
 
-use crate::{BodyError, InboxError};
+use crate::{BodyError, answer};
+
+/// Said to a sender who cannot be told whether a request was recorded.
+pub const SEND_AGAIN: &str = "; with the same Idempotency-Key it can be sent again and is recorded once";
 
 /// An error answer: JSON for a client that speaks JSON, a small page for a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +40,7 @@ impl Problem {
 
 impl From<(BodyError, &HeaderMap)> for Problem {
     fn from((error, request): (BodyError, &HeaderMap)) -> Self {
-        let status = match error {
-            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken => StatusCode::BAD_REQUEST,
-        };
-        Self::new(status, error.to_string(), request)
+        Self::new(error.status(), error.to_string(), request)
     }
 }
 
@@ -49,16 +48,20 @@ impl From<(InboxError, &HeaderMap)> for Problem {
     fn from((error, request): (InboxError, &HeaderMap)) -> Self {
         let status = match error {
             InboxError::Invalid(_) => StatusCode::BAD_REQUEST,
-            InboxError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            InboxError::Unavailable(_) | InboxError::MaybeRecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.to_string(), request)
+        let mut message = error.to_string();
+        if matches!(error, InboxError::MaybeRecorded(_)) {
+            message.push_str(SEND_AGAIN);
+        }
+        Self::new(status, message, request)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or_default();
-        let mut response = if self.as_json {
+        if self.as_json {
             let quote = |text: &str| json::quote(text, Layout::Ujson);
             let body = format!(
                 "{{\"description\":{},\"status\":{},\"message\":{}}}",
@@ -66,20 +69,12 @@ impl IntoResponse for Problem {
                 self.status.as_u16(),
                 quote(&self.message)
             );
-            (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+            answer::error(self.status, "application/json", body)
         } else {
             let message = self.message.replace('&', "&amp;").replace('<', "&lt;");
             let heading = format!("{} {title}", self.status.as_u16());
             let page = format!("<!doctype html><title>{heading}</title><h1>{heading}</h1><p>{message}</p>\n");
-            (self.status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
-        };
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            answer::error(self.status, "text/html; charset=utf-8", page)
         }
-        if self.status == StatusCode::REQUEST_TIMEOUT || self.status == StatusCode::PAYLOAD_TOO_LARGE {
-            // What is left of the body may not be read, so the connection cannot carry another request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 }

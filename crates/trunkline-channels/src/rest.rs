@@ -4,148 +4,105 @@
 //! the original fails with 500 (an empty body, a list), it answers 400.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use bytes::Bytes;
+use compact_str::CompactString;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use trunkline_core::json::{self, Document, Layout};
-use trunkline_core::{BotMessage, CollectingOutputChannel, UserMessage, send_response};
+use trunkline_core::json::Layout;
+use trunkline_core::{CollectedMessage, Incoming, Replies, UserMessage};
 
-use crate::{Bodies, Inbox, InputChannel, Problem, Replies, idempotency_key};
+use crate::post::{Post, routes};
+use crate::{Channel, Door, Problem, answer};
+
+const NAME: &str = "rest";
 
 /// The `rest` channel. It has no settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rest;
 
-#[derive(Clone)]
-struct Context {
-    inbox: Arc<dyn Inbox>,
-    bodies: Bodies,
-}
-
-impl InputChannel for Rest {
-    fn name(&self) -> &'static str {
-        "rest"
+impl Channel for Rest {
+    fn name(&self) -> &str {
+        NAME
     }
 
-    fn routes(&self, mount: &str, inbox: Arc<dyn Inbox>, bodies: Bodies) -> Router {
-        Router::new()
-            .route(mount, get(health))
-            .route(&format!("{mount}/"), get(health))
-            .route(&format!("{mount}/webhook"), post(receive))
-            .route(&format!("{mount}/webhook/"), post(receive))
-            .with_state(Context { inbox, bodies })
+    fn routes(&self, mount: &str, door: Door) -> Router {
+        routes(mount, post(receive)).with_state(door)
     }
 }
 
-async fn health() -> Response {
-    json_response("{\"status\":\"ok\"}".to_owned())
-}
-
-async fn receive(State(context): State<Context>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let headers = &parts.headers;
-    let body = context.bodies.read(body).await.map_err(|error| Problem::from((error, headers)))?;
-    let document = json::lay_out_input(&body, Layout::Dumps).map_err(|error| Problem::malformed(&error, headers))?;
-    if !document.is_object() {
-        let expected = "The body must be a JSON object, as in {\"sender\": \"ann\", \"message\": \"hello\"}";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, expected, headers));
-    }
-    let Some(message) = message(&document).map_err(|reason| Problem::new(StatusCode::BAD_REQUEST, reason, headers))? else {
+async fn receive(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
+    let post = Post::read(&door, request).await?;
+    let Some(message) = message(&post, &door)? else {
         tracing::warn!("Message without a text was not recorded");
-        return Ok(json_response("[]".to_owned()));
+        return Ok(answer::json("[]".to_owned()));
     };
-    let identity =
-        identity(headers, &message.sender_id).map_err(|reason| Problem::new(StatusCode::BAD_REQUEST, reason, headers))?;
     let recipient = message.sender_id.clone();
-    let stream_wanted = wants_stream(parts.uri.query().unwrap_or_default());
-    let replies =
-        context.inbox.receive(message, identity, stream_wanted).await.map_err(|error| Problem::from((error, headers)))?;
+    let stream_wanted = wants_stream(post.parts.uri.query().unwrap_or_default());
+    let incoming = Incoming { message, channel: CompactString::const_new(NAME), key: post.key()? };
+    let replies = door.inbox.converse(incoming, stream_wanted).await.map_err(|error| Problem::from((error, post.headers())))?;
     // It is recorded; what follows may take long.
-    drop((body, document));
-    if stream_wanted { Ok(stream(replies, recipient)) } else { Ok(json_response(collect(replies, &recipient).await)) }
+    drop(post);
+    if stream_wanted { Ok(stream(replies, recipient)) } else { Ok(answer::json(collect(replies, &recipient).await)) }
 }
 
 /// The message in the body. `None`: it has no text that is a string, which the original answers with an empty list.
-fn message(document: &Document) -> Result<Option<UserMessage>, String> {
-    let sender = word(document, "sender")?.unwrap_or_default();
-    let input_channel = word(document, "input_channel")?.filter(|name| !name.is_empty());
-    let Some(text) = document.get_str("message") else { return Ok(None) };
-    let channel = input_channel.as_deref().unwrap_or("rest");
-    Ok(Some(UserMessage::new(Some(&text), &sender, Some(channel), document.get("metadata"))))
-}
-
-/// A string, or a number as Python writes it; `None` when it is absent or null.
-fn word(document: &Document, key: &str) -> Result<Option<String>, String> {
-    match document.get(key) {
-        None | Some("null" | "false") => Ok(None),
-        Some("true") => Ok(Some("True".to_owned())),
-        Some(raw) if raw.starts_with(['{', '[']) => Err(format!("`{key}` must be a string")),
-        Some(raw) => Ok(Some(json::unquote(raw).unwrap_or(raw.into()).into_owned())),
+fn message(post: &Post, door: &Door) -> Result<Option<UserMessage>, Problem> {
+    let sender = post.sender()?;
+    let input_channel = post.word("input_channel")?.filter(|name| !name.is_empty());
+    let channel = input_channel.as_deref().unwrap_or(NAME);
+    if door.carried.iter().any(|name| name == channel) {
+        return Err(post.bad(format!(
+            "`input_channel` cannot be `{channel}`: the answers to messages of that channel are carried elsewhere; write to \
+             /webhooks/{channel}/webhook"
+        )));
     }
-}
-
-/// What makes this message the same as an earlier one of the conversation: the header `Idempotency-Key`.
-fn identity(headers: &HeaderMap, conversation: &str) -> Result<Option<String>, String> {
-    let key = idempotency_key(headers).map_err(|error| format!("the header Idempotency-Key {error}"))?;
-    Ok(key.map(|key| format!("rest:{}:{conversation}:{key}", conversation.len())))
+    Ok(post.text().map(|text| UserMessage::new(Some(&text), &sender, Some(channel), post.raw("metadata"))))
 }
 
 /// Whether the query has `stream=true`, in any case of letters.
 fn wants_stream(query: &str) -> bool {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .any(|(key, value)| key == "stream" && value.eq_ignore_ascii_case("true"))
+    form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "stream" && value.eq_ignore_ascii_case("true"))
 }
 
 /// All replies as one JSON list.
 async fn collect(mut replies: Replies, recipient: &str) -> String {
-    let mut channel = CollectingOutputChannel::default();
+    let mut messages = Vec::new();
     while let Some(reply) = replies.recv().await {
-        send_response(&mut channel, recipient, &reply).await;
+        let collected = CollectedMessage::all_of(&reply, recipient);
+        messages.extend(collected.iter().map(|message| message.to_json(Layout::Ujson)));
     }
-    let messages: Vec<_> = channel.messages.iter().map(|message| message.to_json(Layout::Ujson)).collect();
     format!("[{}]", messages.join(","))
 }
 
 /// Each reply as it comes, a line of JSON for every message. The content type is the original's, though it is no event stream.
 fn stream(replies: Replies, recipient: String) -> Response {
-    let lines = UnboundedReceiverStream::new(replies).then(move |reply| {
-        let recipient = recipient.clone();
-        async move { Ok::<_, Infallible>(lines_of(&reply, &recipient).await) }
+    let lines = UnboundedReceiverStream::new(replies).map(move |reply| {
+        let collected = CollectedMessage::all_of(&reply, &recipient);
+        let lines: String = collected.iter().map(|message| message.to_json(Layout::Dumps) + "\n").collect();
+        Ok::<_, Infallible>(Bytes::from(lines))
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(lines)).into_response()
 }
 
-async fn lines_of(reply: &BotMessage, recipient: &str) -> Bytes {
-    let mut channel = CollectingOutputChannel::default();
-    send_response(&mut channel, recipient, reply).await;
-    let lines: String = channel.messages.iter().map(|message| message.to_json(Layout::Dumps) + "\n").collect();
-    lines.into()
-}
-
-fn json_response(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use async_trait::async_trait;
+    use axum::http::{HeaderMap, StatusCode};
     use tokio::sync::mpsc;
     use tower::ServiceExt as _;
+    use trunkline_core::{BotMessage, Inbox, InboxError};
 
     use super::*;
-    use crate::{BodyLimits, InboxError};
+    use crate::{Bodies, BodyLimits};
 
     /// Answers every message with its own text, and a button.
     #[derive(Default)]
@@ -155,11 +112,19 @@ mod tests {
 
     #[async_trait]
     impl Inbox for Mirror {
-        async fn receive(&self, message: UserMessage, identity: Option<String>, _stream: bool) -> Result<Replies, InboxError> {
+        async fn receive(&self, _incoming: Incoming) -> Result<(), InboxError> {
+            unreachable!("whoever writes here waits for the answer")
+        }
+
+        async fn converse(&self, incoming: Incoming, _stream: bool) -> Result<Replies, InboxError> {
+            let Incoming { message, channel, key } = incoming;
+            assert_eq!(channel, "rest");
             let text = message.text.clone().unwrap_or_default();
-            self.taken.lock().unwrap().push((message, identity));
-            if text == "full" {
-                return Err(InboxError::Unavailable("the disk is full".to_owned()));
+            self.taken.lock().unwrap().push((message, key));
+            match text.as_str() {
+                "full" => return Err(InboxError::Unavailable("the disk is full".to_owned())),
+                "lost" => return Err(InboxError::MaybeRecorded("the disk went away".to_owned())),
+                _ => {}
             }
             let (sender, replies) = mpsc::unbounded_channel();
             let buttons = Some(r#"[{"title": "Yes", "payload": "/yes"}]"#.to_owned());
@@ -174,11 +139,9 @@ mod tests {
         request: axum::http::request::Builder,
         body: impl Into<Body>,
     ) -> (StatusCode, HeaderMap, String) {
-        let routes = Rest.routes(
-            "/rest",
-            Arc::clone(mirror) as Arc<dyn Inbox>,
-            Bodies::new(BodyLimits { bytes: 300, ..BodyLimits::default() }),
-        );
+        let inbox = Arc::clone(mirror) as Arc<dyn Inbox>;
+        let bodies = Bodies::new(BodyLimits { bytes: 300, ..BodyLimits::default() });
+        let routes = Rest.routes("/rest", Door { inbox, bodies, carried: Arc::from(["callback".to_owned()]) });
         let response = routes.oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = Bodies::new(BodyLimits::default()).read(response.into_body()).await.unwrap();
@@ -260,6 +223,7 @@ mod tests {
             ("\"x\"", 400),
             (r#"{"message":"\ud800"}"#, 400),
             (r#"{"message":"x","sender":["a"]}"#, 400),
+            (r#"{"message":"x","input_channel":"callback"}"#, 400),
             (too_long.as_str(), 413),
         ] {
             let (found, headers, answer) = post(&mirror, body).await;
@@ -277,7 +241,10 @@ mod tests {
     async fn an_unavailable_inbox_is_503_with_a_time_to_retry() {
         let (status, headers, body) = post(&Arc::default(), r#"{"message":"full"}"#).await;
         assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
-        assert!(body.contains("the disk is full"), "{body}");
+        assert!(body.contains("the disk is full") && !body.contains("Idempotency-Key"), "{body}");
+        let (status, headers, body) = post(&Arc::default(), r#"{"message":"lost"}"#).await;
+        assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+        assert!(body.contains("the disk went away; with the same Idempotency-Key it can be sent again"), "{body}");
     }
 
     #[tokio::test]
@@ -285,7 +252,7 @@ mod tests {
         let mirror = Arc::default();
         let request = || Request::post("/rest/webhook").header("content-type", "application/json");
         send(&mirror, request().header("idempotency-key", "k-1"), r#"{"sender":"u1","message":"x"}"#).await;
-        assert_eq!(mirror.taken.lock().unwrap().pop().unwrap().1.as_deref(), Some("rest:2:u1:k-1"));
+        assert_eq!(mirror.taken.lock().unwrap().pop().unwrap().1.as_deref(), Some("k-1"));
         let (status, ..) = send(&mirror, request().header("idempotency-key", "k".repeat(256)), r#"{"message":"x"}"#).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
     }

@@ -6,7 +6,7 @@ use crate::{BotMessage, UserMessage};
 
 /// Answers user messages.
 ///
-/// Messages of one conversation are handed over one after another, different conversations at the same time. The time limit
+/// Messages of one conversation are handed over one turn after another, different conversations at the same time. The time limit
 /// and the apology when it passes are the caller's.
 #[async_trait]
 pub trait Assistant: Send + Sync {
@@ -18,8 +18,9 @@ pub trait Assistant: Send + Sync {
         Recording::Gateway
     }
 
-    /// Answers `message` by calling [`Turn::say`] once per bot message, in order.
-    async fn answer(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError>;
+    /// Answers `messages` by calling [`Turn::say`] once per bot message, in order. They are of one conversation, in its order, and
+    /// never none; today always one. An assistant that takes one message at a time is asked for each.
+    async fn answer(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError>;
 
     /// Whether the assistant can be reached; the error says what to do.
     async fn is_ready(&self) -> Result<(), String> {

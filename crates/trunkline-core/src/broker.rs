@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::{Event, JournalId, Offset};
+use crate::{Event, JournalId, Offset, Place};
 
 /// Where tracker events are published.
 ///
@@ -43,9 +43,9 @@ pub trait Broker: Send + Sync {
         None
     }
 
-    /// Where it writes, in the words of [`Source::place`](crate::Source::place), when what stands there does not carry the ids of
+    /// Where it writes, as [`Source::place`](crate::Source::place) would say it, when what stands there does not carry the ids of
     /// events. A source of the same gateway must not read it: every event would be appended again, for ever.
-    fn writes_without_ids_to(&self) -> Option<String> {
+    fn writes_without_ids_to(&self) -> Option<Place> {
         None
     }
 }
@@ -72,7 +72,7 @@ impl<B: Broker + ?Sized> Broker for Arc<B> {
         (**self).request_timeout()
     }
 
-    fn writes_without_ids_to(&self) -> Option<String> {
+    fn writes_without_ids_to(&self) -> Option<Place> {
         (**self).writes_without_ids_to()
     }
 }

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::json::{self, Layout};
-use crate::shape;
+use crate::json::{self, Document, Layout};
+use crate::{Event, shape};
 
 /// The conversation of a message that names no sender, as in Rasa.
 pub const DEFAULT_SENDER: &str = "default";
@@ -151,13 +151,18 @@ impl BotMessage {
         )
     }
 
-    /// Reads the `bot` event that [`BotMessage::to_event`] wrote.
-    pub fn from_event(body: &[u8]) -> Option<Self> {
-        let event = json::lay_out(body, Layout::Dumps).ok()?;
-        let data = event.get("data").unwrap_or("{}").to_owned();
+    /// Reads a `bot` event, ours or that of an assistant, whatever its shape.
+    pub fn from_event(event: &Event) -> Option<Self> {
+        let document = json::lay_out(&event.body, Layout::Dumps).ok()?;
+        Self::from_payload(&*shape::payload(event.shape, &document)?)
+    }
+
+    /// Reads the object that holds the `text` and the `data` of a `bot` event.
+    pub fn from_payload(payload: &Document) -> Option<Self> {
+        let data = payload.get("data").unwrap_or("{}").to_owned();
         let mut message = Self::from_reply(&data)?;
-        message.text = event.get_str("text").map(Into::into);
-        event.get("metadata").unwrap_or_default().clone_into(&mut message.metadata);
+        message.text = payload.get_str("text").map(Into::into);
+        payload.get("metadata").unwrap_or_default().clone_into(&mut message.metadata);
         if message.attachment == message.image {
             message.attachment = None;
         }
@@ -207,8 +212,8 @@ mod tests {
             event,
             r#"{"sender_id": "u1", "event": "bot", "timestamp": 3.5, "text": "look", "data": {"elements": null, "quick_replies": null, "buttons": null, "attachment": "https://x/y.png", "image": "https://x/y.png", "custom": null}, "metadata": {}}"#
         );
-        assert_eq!(BotMessage::from_event(event.as_bytes()).unwrap().image, message.image);
-        assert_eq!(BotMessage::from_event(event.as_bytes()).unwrap().attachment, None);
+        let read = BotMessage::from_payload(&json::lay_out(event.as_bytes(), Layout::Dumps).unwrap()).unwrap();
+        assert_eq!((read.image, read.attachment), (message.image, None));
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
-use trunkline_core::{Batch, CursorKey, Event, Outcome};
+use trunkline_core::{Batch, CursorKey, Event, Outcome, Receiver};
 use trunkline_journal::{DeadLetterState, Death, Journal, NewDeadLetter, ReadError};
 
 use crate::lanes::{Owed, Settled};
 use crate::metrics::Counts;
-use crate::{LaneMode, OnExhausted, Receiver, Subscription};
+use crate::{LaneMode, OnExhausted, Subscription};
 
 /// Who delivers what to whom.
 pub(crate) struct Attempt {
@@ -96,7 +96,7 @@ impl Attempt {
         let missing: Vec<_> = missing.map(|owed| owed.offset).collect();
         let mut read = self.journal.events(&missing).await?.into_iter().peekable();
         for owed in batch.iter_mut().filter(|owed| owed.event.is_none()) {
-            owed.event = match owed.letter {
+            owed.event = match &owed.letter {
                 Some(letter) => self.journal.dead_letter(letter).await?.map(|letter| letter.event),
                 None => read.next_if(|event| event.offset == owed.offset),
             };
@@ -179,7 +179,7 @@ impl Attempt {
         let recorded = match verdict {
             Verdict::Delivered => {
                 self.counts.delivered.inc();
-                match owed.letter {
+                match &owed.letter {
                     Some(letter) => self.journal.delete_dead_letter(letter).await.map(|_| Settled::Done),
                     None => Ok(Settled::Done),
                 }
@@ -209,19 +209,19 @@ impl Attempt {
             attempts = owed.attempts, reason, "Event became a dead letter"
         );
         let attempts = owed.attempts.max(1);
-        let number = if let Some(letter) = owed.letter {
+        let id = if let Some(letter) = &owed.letter {
             if !self.journal.set_dead_letter(letter, state, Some(Death { reason, attempts })).await? {
                 // It was dropped in the meantime.
                 return Ok(Settled::Done);
             }
-            letter
+            Some(letter.clone())
         } else {
             let (subscription, event) = (self.subscription.name.clone(), Arc::clone(event));
             let letter = NewDeadLetter { subscription, event, reason, attempts, state };
-            self.journal.add_dead_letters(vec![letter]).await?.first().copied().unwrap_or_default()
+            self.journal.add_dead_letters(vec![letter]).await?.pop()
         };
         self.counts.dead.inc();
-        Ok(if holds { Settled::Held(number) } else { Settled::Done })
+        Ok(id.filter(|_| holds).map_or(Settled::Done, Settled::Held))
     }
 }
 

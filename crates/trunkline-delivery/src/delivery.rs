@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use trunkline_core::Offset;
+use trunkline_core::{Offset, Receiver};
 use trunkline_journal::Journal;
 
 use crate::dispatcher::Dispatcher;
-use crate::{Metrics, Receiver, Subscription};
+use crate::{Metrics, Subscription};
 
 /// How a subscription is asked to end.
 #[derive(Clone, Debug, Default)]

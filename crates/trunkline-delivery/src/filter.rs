@@ -1,12 +1,12 @@
 //! Which events a subscription wants.
 
 use glob::Pattern;
-use trunkline_core::{Event, Kind};
+use trunkline_core::Event;
 
-/// Which events a subscription wants: those of a kind, and of these all that no list excludes.
+/// Which events a subscription wants: those for its sort of receiver, and of these all that no list excludes.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    kinds: fn(Kind) -> bool,
+    concerns: fn(&Event) -> bool,
     types: Vec<String>,
     excluded_types: Vec<String>,
     conversations: Vec<Pattern>,
@@ -26,16 +26,22 @@ pub struct FilterError {
 impl Filter {
     /// All tracker events: what brokers publish.
     pub fn published() -> Self {
-        Self::kinds(Kind::is_published)
+        Self::all_that(|event| event.kind.is_published())
     }
 
     /// All messages that wait for an answer.
     pub fn wanting_answers() -> Self {
-        Self::kinds(Kind::wants_answer)
+        Self::all_that(|event| event.kind.wants_answer())
     }
 
-    fn kinds(kinds: fn(Kind) -> bool) -> Self {
-        Self { kinds, types: Vec::new(), excluded_types: Vec::new(), conversations: Vec::new(), channels: Vec::new() }
+    /// What is said in answer to messages of a channel.
+    pub fn answers_through(channel: &str) -> Self {
+        let answers = Self::all_that(|event| event.kind.is_published() && event.event_type == "bot" && event.answers.is_some());
+        answers.with_channels(vec![channel.to_owned()])
+    }
+
+    fn all_that(concerns: fn(&Event) -> bool) -> Self {
+        Self { concerns, types: Vec::new(), excluded_types: Vec::new(), conversations: Vec::new(), channels: Vec::new() }
     }
 
     /// Only events of these types; an empty list means all.
@@ -71,7 +77,7 @@ impl Filter {
     /// Whether it wants `event`.
     pub fn accepts(&self, event: &Event) -> bool {
         let is_in = |list: &[String], word: &str| list.iter().any(|entry| entry == word);
-        (self.kinds)(event.kind)
+        (self.concerns)(event)
             && (self.types.is_empty() || is_in(&self.types, &event.event_type))
             && !is_in(&self.excluded_types, &event.event_type)
             && (self.conversations.is_empty() || self.conversations.iter().any(|pattern| pattern.matches(&event.conversation)))
@@ -81,7 +87,7 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_core::{JournalId, NewEvent, Timestamp};
+    use trunkline_core::{JournalId, Kind, NewEvent, Offset, Timestamp};
 
     use super::*;
 
@@ -106,6 +112,19 @@ mod tests {
         assert!(!accepts(Filter::published().with_conversations(&words(&["shop"])).unwrap()));
         assert!(accepts(Filter::published().with_channels(words(&["rest"]))));
         assert!(!accepts(Filter::published().with_channels(words(&["socketio"]))));
+    }
+
+    #[test]
+    fn a_channel_gets_what_answers_its_messages() {
+        let accepts = |event_type: &str, channel: &str, kind: Kind, answers: Option<Offset>| {
+            let event = Event { answers, ..event("ann", event_type, Some(channel), kind) };
+            Filter::answers_through("callback").accepts(&event)
+        };
+        assert!(accepts("bot", "callback", Kind::Event, Some(7)));
+        assert!(!accepts("bot", "callback", Kind::Event, None));
+        assert!(!accepts("bot", "rest", Kind::Event, Some(7)));
+        assert!(!accepts("action", "callback", Kind::Event, Some(7)));
+        assert!(!accepts("bot", "callback", Kind::Replacement, Some(7)));
     }
 
     #[test]

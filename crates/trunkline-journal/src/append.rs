@@ -1,31 +1,53 @@
-//! What is asked of the writer, and what it answers.
+//! What is asked of the journal: events to be appended.
 
 use trunkline_core::{NewEvent, Offset};
 
-/// Events to be appended together: all of them or none.
+/// Events of one conversation to be appended together: all of them or none.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// The events, in order; at least one.
-    pub events: Vec<NewEvent>,
-    /// What makes this append the same as an earlier one. It is stored with the last of the events.
-    pub identity: Option<String>,
+    events: Vec<NewEvent>,
+    identity: Option<String>,
 }
 
 impl Append {
+    /// The events, in order, without an identity.
+    ///
+    /// # Panics
+    ///
+    /// When there is none, or when they are of different conversations: nothing keeps the parts of such an append together in a
+    /// journal that has several partitions.
+    pub fn new(events: Vec<NewEvent>) -> Self {
+        let conversation = events.first().map(|event| &event.conversation);
+        assert!(conversation.is_some(), "an append has at least one event");
+        assert!(events.iter().all(|event| Some(&event.conversation) == conversation), "an append is of one conversation");
+        Self { events, identity: None }
+    }
+
     /// One event without an identity.
     pub fn one(event: NewEvent) -> Self {
         Self { events: vec![event], identity: None }
     }
 
-    /// Several events without an identity.
-    pub fn many(events: Vec<NewEvent>) -> Self {
-        Self { events, identity: None }
+    /// The same append, known by `identity`: a second one of the same conversation that has it is not recorded. It is stored with
+    /// the last of the events.
+    #[must_use]
+    pub fn known_by(self, identity: Option<String>) -> Self {
+        Self { identity, ..self }
     }
 
-    /// The same append, known by `identity`.
-    #[must_use]
-    pub fn with_identity(self, identity: impl Into<String>) -> Self {
-        Self { identity: Some(identity.into()), ..self }
+    /// The conversation of the events.
+    pub fn conversation(&self) -> &str {
+        self.events.first().map_or("", |event| &event.conversation)
+    }
+
+    /// What makes this append the same as an earlier one.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// The events and the identity.
+    pub(crate) fn into_parts(self) -> (Vec<NewEvent>, Option<String>) {
+        (self.events, self.identity)
     }
 
     /// What it weighs in the queue and in a commit.

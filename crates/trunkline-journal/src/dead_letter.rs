@@ -1,15 +1,45 @@
 //! Events that a subscription gave up on, kept until a person decides.
 
-use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use compact_str::CompactString;
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 use serde::Serialize;
-use trunkline_core::{Event, EventId, JournalId, Kind, Offset, Shape, Timestamp};
+use trunkline_core::{Event, Offset, Timestamp};
 
-use crate::Progress;
+/// Names a dead letter for ever, as commands and clients do. What stands in it is the journal's own business.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeadLetterId(CompactString);
+
+impl DeadLetterId {
+    /// What a person or a client has given as the id of a dead letter.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of the letter that is kept under `number`.
+    pub(crate) fn of(number: i64) -> Self {
+        Self(CompactString::from(number.to_string()))
+    }
+
+    /// The number that the letter is kept under; `None` when there can be no such letter.
+    pub(crate) fn number(&self) -> Option<i64> {
+        let number = self.0.parse().ok()?;
+        // `+7` and `07` are no ids of ours.
+        (Self::of(number) == *self).then_some(number)
+    }
+}
+
+impl fmt::Display for DeadLetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Where a dead letter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +60,15 @@ impl DeadLetterState {
             Self::Dead => "dead",
             Self::Held => "held",
             Self::Replay => "replay",
+        }
+    }
+
+    /// The state that is stored as `word`.
+    pub(crate) fn from_word(word: &str) -> Self {
+        match word {
+            "replay" => Self::Replay,
+            "held" => Self::Held,
+            _ => Self::Dead,
         }
     }
 }
@@ -61,8 +100,8 @@ pub struct Death {
 /// A dead letter that a lane waits for or that is to be delivered once more, without its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenDeadLetter {
-    /// Its number.
-    pub id: i64,
+    /// Its id.
+    pub id: DeadLetterId,
     /// The offset of the event.
     pub offset: Offset,
     /// The conversation of the event.
@@ -74,8 +113,8 @@ pub struct OpenDeadLetter {
 /// An event that a subscription gave up on.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its number.
-    pub id: i64,
+    /// Its id.
+    pub id: DeadLetterId,
     /// The name of the subscription.
     pub subscription: String,
     /// The event, from the copy that was made.
@@ -88,162 +127,4 @@ pub struct DeadLetter {
     pub died: Timestamp,
     /// Where it stands.
     pub state: DeadLetterState,
-}
-
-const COLUMNS: &str = "id, subscription, offset, time, kind, conversation, type, channel, body, reason, attempts, died, state";
-
-pub(crate) fn insert(events: &Connection, letter: &NewDeadLetter, now: Timestamp) -> Result<i64, rusqlite::Error> {
-    let event = &letter.event;
-    let values: [&dyn ToSql; 13] = [
-        &letter.subscription,
-        &event.offset,
-        &event.id.to_string(),
-        &event.time.0,
-        &event.kind.number(),
-        &event.conversation.as_str(),
-        &event.event_type.as_str(),
-        &event.channel.as_deref(),
-        &event.body_str(),
-        &letter.reason,
-        &letter.attempts,
-        &now.0,
-        &letter.state.as_str(),
-    ];
-    events
-        .prepare_cached(
-            "INSERT INTO dead_letters (subscription, offset, event_id, time, kind, conversation, type, channel, body, reason,
-                 attempts, died, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(values)?;
-    Ok(events.last_insert_rowid())
-}
-
-/// Up to `most` dead letters of a subscription, or of all, oldest first.
-pub(crate) fn list(
-    events: &Connection,
-    journal: JournalId,
-    subscription: Option<&str>,
-    most: usize,
-) -> Result<Vec<DeadLetter>, rusqlite::Error> {
-    events
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM dead_letters WHERE ?1 IS NULL OR subscription = ?1 ORDER BY id LIMIT ?2"
-        ))?
-        .query_map((subscription, limit(most)), |row| read(row, journal))?
-        .collect()
-}
-
-/// All dead letters of a subscription that are held, and up to `replays` of those to be replayed, each in the order of the
-/// journal.
-pub(crate) fn open(events: &Connection, subscription: &str, replays: usize) -> Result<Vec<OpenDeadLetter>, rusqlite::Error> {
-    let select = "SELECT id, offset, conversation, state FROM dead_letters";
-    let mut statement = events.prepare_cached(&format!(
-        "SELECT * FROM ({select} WHERE subscription = ?1 AND state = 'held' ORDER BY offset, id)
-         UNION ALL
-         SELECT * FROM ({select} WHERE subscription = ?1 AND state = 'replay' ORDER BY offset, id LIMIT ?2)"
-    ))?;
-    let rows = statement.query_map((subscription, limit(replays)), |row| {
-        let conversation = row.get_ref(2)?.as_str()?.into();
-        Ok(OpenDeadLetter { id: row.get(0)?, offset: row.get(1)?, conversation, state: state(row, 3)? })
-    })?;
-    rows.collect()
-}
-
-/// The events that are dead letters of a subscription although `progress` says that it owes them.
-pub(crate) fn owed(
-    events: &Connection,
-    journal: JournalId,
-    subscription: &str,
-    progress: &Progress,
-) -> Result<HashSet<EventId>, rusqlite::Error> {
-    // All states are named so that the index serves.
-    let mut statement = events.prepare_cached(
-        "SELECT offset, time FROM dead_letters
-         WHERE subscription = ?1 AND state IN ('dead', 'held', 'replay') AND offset >= ?2",
-    )?;
-    let mut rows = statement.query((subscription, progress.low()))?;
-    let mut found = HashSet::new();
-    while let Some(row) = rows.next()? {
-        let offset = row.get(0)?;
-        if offset >= progress.position || progress.unsettled.binary_search_by_key(&offset, |owed| owed.offset).is_ok() {
-            found.insert(EventId::derive(journal, Timestamp(row.get(1)?), offset));
-        }
-    }
-    Ok(found)
-}
-
-/// How many there are, without reading them.
-pub(crate) fn count(events: &Connection) -> Result<u64, rusqlite::Error> {
-    events.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))
-}
-
-pub(crate) fn get(events: &Connection, journal: JournalId, id: i64) -> Result<Option<DeadLetter>, rusqlite::Error> {
-    events
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?
-        .query_row([id], |row| read(row, journal))
-        .optional()
-}
-
-/// Whether there was such a dead letter.
-pub(crate) fn set_state(
-    events: &Connection,
-    id: i64,
-    state: DeadLetterState,
-    death: Option<&Death>,
-    now: Timestamp,
-) -> Result<bool, rusqlite::Error> {
-    let changed = match death {
-        None => events.prepare_cached("UPDATE dead_letters SET state = ?2 WHERE id = ?1")?.execute((id, state.as_str()))?,
-        Some(Death { reason, attempts }) => events
-            .prepare_cached("UPDATE dead_letters SET state = ?2, reason = ?3, attempts = attempts + ?4, died = ?5 WHERE id = ?1")?
-            .execute((id, state.as_str(), reason, attempts, now.0))?,
-    };
-    Ok(changed > 0)
-}
-
-/// Whether there was such a dead letter.
-pub(crate) fn delete(events: &Connection, id: i64) -> Result<bool, rusqlite::Error> {
-    Ok(events.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([id])? > 0)
-}
-
-fn read(row: &Row<'_>, journal: JournalId) -> Result<DeadLetter, rusqlite::Error> {
-    let offset: Offset = row.get(2)?;
-    let time = Timestamp(row.get(3)?);
-    let text = |column: usize| -> Result<CompactString, rusqlite::Error> { Ok(row.get_ref(column)?.as_str()?.into()) };
-    let event = Event {
-        offset,
-        id: EventId::derive(journal, time, offset),
-        time,
-        kind: Kind::from_number(row.get(4)?),
-        shape: Shape::Flat,
-        user: None,
-        session: None,
-        answers: None,
-        conversation: text(5)?,
-        event_type: text(6)?,
-        channel: row.get_ref(7)?.as_str_or_null()?.map(CompactString::from),
-        body: Bytes::copy_from_slice(row.get_ref(8)?.as_str()?.as_bytes()),
-    };
-    Ok(DeadLetter {
-        id: row.get(0)?,
-        subscription: row.get(1)?,
-        event: Arc::new(event),
-        reason: row.get(9)?,
-        attempts: row.get(10)?,
-        died: Timestamp(row.get(11)?),
-        state: state(row, 12)?,
-    })
-}
-
-fn state(row: &Row<'_>, column: usize) -> Result<DeadLetterState, rusqlite::Error> {
-    Ok(match row.get_ref(column)?.as_str()? {
-        "replay" => DeadLetterState::Replay,
-        "held" => DeadLetterState::Held,
-        _ => DeadLetterState::Dead,
-    })
-}
-
-/// A number of rows as SQLite takes it.
-fn limit(most: usize) -> i64 {
-    i64::try_from(most).unwrap_or(i64::MAX)
 }

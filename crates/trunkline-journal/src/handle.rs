@@ -2,47 +2,62 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use prometheus_client::registry::Registry;
-use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use trunkline_core::{Clock, Event, EventId, JournalId, Offset, Timestamp};
 
-use crate::dead_letter::{self, DeadLetter, DeadLetterState, Death, NewDeadLetter, OpenDeadLetter};
-use crate::index::Index;
-use crate::lock::Lock;
-use crate::metrics::Metrics;
-use crate::read::{self, Reader};
-use crate::recent::Recent;
-use crate::row::Found;
-use crate::subscription::{self, Progress, StoredSubscription};
-use crate::writer::{self, Command, Shared, Work, Writer};
-use crate::{Append, Appended, Chunk, ConversationSummary, Limits, OpenError, Options, ReadError, Stats, Unavailable, schema};
+use crate::change::{Change, Changed, Changes};
+use crate::engine::sqlite::aside::Aside;
+use crate::engine::{self, sqlite};
+use crate::shared::{Health, Shared};
+use crate::writer::{Command, Writer};
+use crate::{
+    Append, Appended, By, Chunk, ConversationSummary, DeadLetter, DeadLetterId, DeadLetterState, Death, Limits, NewDeadLetter,
+    OpenDeadLetter, OpenError, Options, Progress, ReadError, Stats, StoredSubscription, Unavailable,
+};
 
 /// How many commands may wait for the writer; a sender beyond that waits.
 const QUEUE: usize = 8_192;
+/// How many reads may wait.
+const READS: usize = 256;
 /// One long read does not hold up the others.
 const READERS: usize = 2;
 /// The queue is bounded in units of this many bytes.
 const PERMIT_BYTES: usize = 1_024;
 
 /// `None` ends a reader.
-type Job = Option<Box<dyn FnOnce(&Reader) + Send>>;
+type Job = Option<Box<dyn FnOnce(&mut dyn engine::Read) + Send>>;
 
-/// A journal open for writing. Cheap to clone; it closes when [`Journal::close`] is called or the last clone goes.
+/// A journal: reads it, and keeps what subscriptions and sources have to remember. Cheap to clone; it closes when
+/// [`Journal::close`] is called or the last clone goes. Events are appended by its [`Appender`].
 #[derive(Clone)]
 pub struct Journal(Arc<Inner>);
 
+/// Appends to a journal. There is one for each journal, so whoever has it knows of every event that is appended.
+#[derive(Debug)]
+pub struct Appender(Journal);
+
 struct Inner {
     shared: Arc<Shared>,
-    directory: PathBuf,
     commands: mpsc::Sender<Command>,
     jobs: mpsc::Sender<Job>,
     room: Semaphore,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    aside: AsideIn,
+    /// The newest record when the journal was opened.
+    opened_at: Offset,
+    layout_2_to: Offset,
+}
+
+/// Where that is kept which is no event.
+enum AsideIn {
+    Files(Aside),
+    #[cfg(feature = "memory")]
+    Memory(engine::memory::Aside),
 }
 
 /// Whether appends are taken.
@@ -54,64 +69,53 @@ pub enum Status {
     Unavailable(String),
 }
 
+/// What a source gave that is no event is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where, for a person.
+    pub place: String,
+    /// Whether older lines of the same source had to be deleted for it.
+    pub older_deleted: bool,
+}
+
 impl Journal {
     /// Opens the journal in `directory`, makes it when there is none, and starts its threads.
     ///
     /// # Errors
     ///
     /// When another process has it, when a newer Trunkline wrote it, when files cannot be made or read.
-    pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
-        let file_error = |source| OpenError::File { path: directory.to_owned(), source };
-        std::fs::create_dir_all(directory).map_err(file_error)?;
-        let lock = Lock::acquire(directory)?;
-        let database_error = |source| OpenError::Database { path: directory.join("journal.db"), source };
-        let connection = schema::open_for_writing(directory)?;
-        let id = schema::journal_id(&connection).map_err(database_error)?;
-        let head = read::head(&connection).map_err(database_error)?;
-
+    pub fn open(directory: &Path, options: Options) -> Result<(Self, Appender), OpenError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let ticker = commands.downgrade();
         let tick = move || {
             // A full queue means that the writer is busy, and a missed tick is made up for by the next.
             ticker.upgrade().map(|commands| commands.try_send(Command::Tick));
         };
-        let (index, index_thread) = Index::start(directory, &connection, id, head, tick)?;
-        let room = Semaphore::new((options.queue_bytes / PERMIT_BYTES).max(1));
-        let shared = Arc::new(Shared {
-            id,
-            recent: Recent::new(options.recent_bytes),
-            options,
-            index,
-            head: watch::Sender::new(head),
-            refusal: RwLock::new(None),
-            metrics: Metrics::new(),
-        });
-        let index_file = crate::index::file::open_for_reading(directory).map_err(database_error)?;
-        let writer = Writer::new(directory.to_owned(), lock, Arc::clone(&shared), queue, connection, index_file)
-            .map_err(database_error)?;
-        let spawn =
-            |name: String, work: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(work).map_err(file_error);
-        let mut threads = vec![spawn("journal-writer".to_owned(), Box::new(move || writer.run()))?];
-        let (jobs, waiting) = mpsc::channel::<Job>(256);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for number in 0..READERS {
-            let reader = Reader::open(directory).map_err(database_error)?;
-            let waiting = Arc::clone(&waiting);
-            threads.push(spawn(format!("journal-reader-{number}"), Box::new(move || run_jobs(&reader, &waiting)))?);
-        }
-        threads.push(index_thread);
-        let directory = directory.to_owned();
-        Ok(Self(Arc::new(Inner { shared, directory, commands, jobs, room, threads: Mutex::new(threads) })))
+        let health = Arc::<Health>::default();
+        let opened = sqlite::open(directory, &options, &health, READERS, tick)?;
+        let shared = Arc::new(Shared::new(opened.id, opened.head, options, health));
+        let writer = Writer::new(opened.writer, Arc::clone(&shared), queue);
+        let failed = |error: std::io::Error| OpenError::at(directory, &error);
+        let started = Started { shared, commands, aside: AsideIn::Files(opened.aside), layout_2_to: opened.layout_2_to };
+        started.run(writer, opened.readers, opened.index_thread).map_err(failed)
+    }
+
+    /// A journal in memory, which is gone with its last clone; and what it can be told to do wrong.
+    #[cfg(feature = "memory")]
+    pub fn in_memory(options: Options) -> (Self, Appender, engine::memory::Faults) {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let engine::memory::Memory { id, writer, readers, aside, faults, ticker } =
+            engine::memory::open(&options, READERS, commands.downgrade());
+        let shared = Arc::new(Shared::new(id, 0, options, Arc::default()));
+        let writer = Writer::new(writer, Arc::clone(&shared), queue);
+        let started = Started { shared, commands, aside: AsideIn::Memory(aside), layout_2_to: 0 };
+        let (journal, appender) = started.run(writer, readers, ticker).expect("threads can be started");
+        (journal, appender, faults)
     }
 
     /// The identity of the journal.
     pub fn id(&self) -> JournalId {
         self.0.shared.id
-    }
-
-    /// The directory it lies in.
-    pub fn directory(&self) -> &Path {
-        &self.0.directory
     }
 
     /// Where its time comes from.
@@ -121,8 +125,7 @@ impl Journal {
 
     /// Whether appends are taken.
     pub fn status(&self) -> Status {
-        let refusal = self.0.shared.refusal.read().unwrap_or_else(PoisonError::into_inner).clone();
-        refusal.or_else(|| self.0.shared.index.broken()).map_or(Status::Available, Status::Unavailable)
+        self.0.shared.health.problem().map_or(Status::Available, Status::Unavailable)
     }
 
     /// Makes the figures of the journal visible in `registry`.
@@ -130,40 +133,20 @@ impl Journal {
         self.0.shared.metrics.register(registry);
     }
 
-    /// Appends some events together. Resolves when they are synced to disk.
-    ///
-    /// # Errors
-    ///
-    /// When the journal takes no events at the moment; then nothing of it was recorded. The future may be dropped: the events
-    /// are then appended or not.
-    pub async fn append(&self, append: Append) -> Result<Appended, Unavailable> {
-        let mut answers = self.append_all(vec![append]).await?;
-        answers.pop().ok_or_else(Unavailable::closed)
-    }
-
-    /// Makes several appends in one commit, each for itself a duplicate or not. Resolves when they are synced to disk.
-    ///
-    /// # Errors
-    ///
-    /// As [`Journal::append`], and then for all of them.
-    ///
-    /// # Panics
-    ///
-    /// When an append has no event.
-    pub async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>, Unavailable> {
-        assert!(appends.iter().all(|append| !append.events.is_empty()), "an append has at least one event");
-        let bytes: usize = appends.iter().map(Append::bytes).sum();
-        let most = self.0.shared.options.queue_bytes / PERMIT_BYTES;
-        let permits = u32::try_from((bytes / PERMIT_BYTES + 1).min(most.max(1))).unwrap_or(u32::MAX);
-        let _room = self.0.room.acquire_many(permits).await.map_err(|_| Unavailable::closed())?;
-        let (reply, answer) = oneshot::channel();
-        self.0.commands.send(Command::Append { appends, reply }).await.map_err(|_| Unavailable::closed())?;
-        answer.await.map_err(|_| Unavailable::closed())?
-    }
-
     /// The offset of the newest durable event; 0 when there is none.
     pub fn head(&self) -> Offset {
         *self.0.shared.head.borrow()
+    }
+
+    /// The newest event when this process took the journal over: what was owed up to there may have been done by another.
+    pub fn opened_at(&self) -> Offset {
+        self.0.opened_at
+    }
+
+    /// The newest event that a program of layout 2 appended, 0 when there is none. Until there, answers do not say what they
+    /// answer, and an identity may stand for events of several conversations.
+    pub fn layout_2_to(&self) -> Offset {
+        self.0.layout_2_to
     }
 
     /// Tells the newest durable offset whenever it changes.
@@ -182,19 +165,13 @@ impl Journal {
             let next = events.last().map_or(from, |event| event.offset + 1);
             return Ok(Chunk { events, damaged: Vec::new(), next });
         }
-        let chunk = self.with_reader(move |reader, _| Ok(reader.range(from, head, limits)?)).await?;
-        self.report(&chunk);
-        Ok(chunk)
+        let chunk = self.with_reader(move |reader| reader.range(from, head, limits)).await?;
+        Ok(self.reported(chunk))
     }
 
     /// One event; `None` when there is none at this offset, or it is damaged.
     pub async fn event(&self, offset: Offset) -> Result<Option<Arc<Event>>, ReadError> {
-        if let Some(event) = self.0.shared.recent.get(offset) {
-            return Ok(Some(event));
-        }
-        let chunk = self.with_reader(move |reader, _| Ok(reader.at(&[offset], 1)?)).await?;
-        self.report(&chunk);
-        Ok(chunk.events.into_iter().next())
+        Ok(self.events(&[offset]).await?.pop())
     }
 
     /// The events at `offsets`, which ascend, in their order. Those that are not there, or damaged, are left out.
@@ -208,141 +185,138 @@ impl Journal {
         if older.is_empty() {
             return Ok(newest);
         }
-        let mut chunk = self.with_reader(move |reader, _| Ok(reader.at(&older, usize::MAX)?)).await?;
-        self.report(&chunk);
-        chunk.events.append(&mut newest);
-        Ok(chunk.events)
+        let chunk = self.with_reader(move |reader| reader.at(&older)).await?;
+        let mut events = self.reported(chunk).events;
+        events.append(&mut newest);
+        Ok(events)
     }
 
-    /// The events of a conversation from offset `from` on, as many as `limits` allow.
-    pub async fn conversation(&self, name: &str, from: Offset, limits: Limits) -> Result<Chunk, ReadError> {
-        let (name, head) = (name.to_owned(), self.head());
-        let chunk = self
-            .with_reader(move |reader, shared| {
-                let mut offsets =
-                    shared.index.conversation(&reader.index, &name, from, limits.events).map_err(ReadError::Index)?;
-                offsets.retain(|offset| *offset <= head);
-                let mut chunk = reader.at(&offsets, limits.bytes)?;
-                chunk.next = chunk.next.max(from);
-                Ok(chunk)
-            })
-            .await?;
-        self.report(&chunk);
-        Ok(chunk)
+    /// The events of somebody from offset `from` on, as many as `limits` allow. There may be more as long as `next` moves.
+    pub async fn read_by(&self, by: By<'_>, from: Offset, limits: Limits) -> Result<Chunk, ReadError> {
+        let (by, head) = (OwnedBy::from(by), self.head());
+        let chunk = self.with_reader(move |reader| reader.by(by.borrowed(), from, head, limits)).await?;
+        Ok(self.reported(chunk))
     }
 
-    /// The newest event of a conversation that satisfies `wanted`, among its last `most`, with the identity it was appended
-    /// under.
-    pub async fn last_of_conversation(
-        &self,
-        name: &str,
-        most: usize,
-        wanted: impl Fn(&Event, Option<&str>) -> bool + Send + 'static,
-    ) -> Result<Option<(Arc<Event>, Option<String>)>, ReadError> {
+    /// The events of a conversation before offset `before`, the newest first, as many as `limits` allow. `next` is the `before` of
+    /// the next call, and 0 when there are no more.
+    pub async fn conversation_back(&self, name: &str, before: Offset, limits: Limits) -> Result<Chunk, ReadError> {
         let name = name.to_owned();
-        self.with_reader(move |reader, shared| {
-            let mut before = Offset::MAX >> 1;
-            for _ in 0..most {
-                let found = shared.index.last_of_conversation(&reader.index, &name, before).map_err(ReadError::Index)?;
-                let Some(offset) = found else { break };
-                if let Some(Found::Event(event, identity)) = reader.get(offset)?
-                    && wanted(&event, identity.as_deref())
-                {
-                    return Ok(Some((event, identity)));
-                }
-                before = offset;
-            }
-            Ok(None)
-        })
-        .await
+        let chunk = self.with_reader(move |reader| reader.conversation_back(&name, before, limits)).await?;
+        Ok(self.reported(chunk))
     }
 
-    /// The offset that was recorded under `identity` within the window.
-    pub async fn find(&self, identity: &str) -> Result<Option<Offset>, ReadError> {
-        let identity = identity.to_owned();
-        self.with_reader(move |reader, shared| {
-            let candidates = shared.index.identity(&reader.index, &identity).map_err(ReadError::Index)?;
-            Ok(writer::find_identity(&reader.events, shared, &candidates, &identity)?)
-        })
-        .await
+    /// The offset that was recorded in a conversation under `identity` within the window.
+    pub async fn find(&self, conversation: &str, identity: &str) -> Result<Option<Offset>, ReadError> {
+        let (conversation, identity, head) = (conversation.to_owned(), identity.to_owned(), self.head());
+        self.with_reader(move |reader| reader.identity(&conversation, &identity, head)).await
     }
 
     /// The first offset that was appended at `time` or later; one more than the newest when there is none.
     pub async fn offset_at(&self, time: Timestamp) -> Result<Offset, ReadError> {
-        self.with_reader(move |reader, _| Ok(reader.offset_at(time)?)).await
+        self.with_reader(move |reader| reader.offset_at(time)).await
     }
 
     /// The conversations, those with the newest events first.
     pub async fn conversations(&self, most: usize) -> Result<Vec<ConversationSummary>, ReadError> {
-        self.with_reader(move |reader, shared| shared.index.conversations(&reader.index, most).map_err(ReadError::Index)).await
+        self.with_reader(move |reader| reader.conversations(most)).await
     }
 
     /// The journal in figures.
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        self.with_reader(|reader, _| Ok(reader.stats()?)).await
+        self.with_reader(engine::Read::stats).await
     }
 
     /// All subscriptions that were ever stored.
     pub async fn subscriptions(&self) -> Result<Vec<StoredSubscription>, ReadError> {
-        self.with_reader(|reader, _| Ok(subscription::load(&reader.events)?)).await
+        self.with_reader(engine::Read::subscriptions).await
     }
 
     /// Stores how far a subscription has come.
     pub async fn save_progress(&self, name: &str, progress: Progress) -> Result<(), Unavailable> {
-        let (name, now) = (name.to_owned(), self.clock().now());
-        self.work(move |connection| subscription::save(connection, &name, &progress, now)).await
+        self.change(Change::Progress { name: name.to_owned(), progress }).await.map(drop)
     }
 
     /// Names the subscriptions that are configured; all others hold nothing back any longer.
     pub async fn keep_active(&self, names: Vec<String>) -> Result<(), Unavailable> {
-        self.work(move |connection| subscription::keep_active(connection, &names)).await
+        self.change(Change::KeepActive { names }).await.map(drop)
     }
 
-    /// Records dead letters; answers their numbers.
-    pub async fn add_dead_letters(&self, letters: Vec<NewDeadLetter>) -> Result<Vec<i64>, Unavailable> {
-        let now = self.clock().now();
-        self.work(move |connection| letters.iter().map(|letter| dead_letter::insert(connection, letter, now)).collect()).await
+    /// Records dead letters; answers their ids.
+    pub async fn add_dead_letters(&self, letters: Vec<NewDeadLetter>) -> Result<Vec<DeadLetterId>, Unavailable> {
+        let changed = self.change_all(letters.into_iter().map(Change::AddLetter).collect()).await?;
+        Ok(changed.into_iter().filter_map(|changed| if let Changed::Added(id) = changed { Some(id) } else { None }).collect())
     }
 
     /// Up to `most` dead letters of a subscription, or of all, oldest first.
     pub async fn dead_letters(&self, subscription: Option<String>, most: usize) -> Result<Vec<DeadLetter>, ReadError> {
-        let id = self.id();
-        self.with_reader(move |reader, _| Ok(dead_letter::list(&reader.events, id, subscription.as_deref(), most)?)).await
+        self.with_reader(move |reader| reader.dead_letters(subscription.as_deref(), most)).await
     }
 
     /// All dead letters of a subscription that are held, and up to `replays` of those to be replayed, each in the order of the
     /// journal; without their events.
     pub async fn open_dead_letters(&self, subscription: &str, replays: usize) -> Result<Vec<OpenDeadLetter>, ReadError> {
         let subscription = subscription.to_owned();
-        self.with_reader(move |reader, _| Ok(dead_letter::open(&reader.events, &subscription, replays)?)).await
+        self.with_reader(move |reader| reader.open_dead_letters(&subscription, replays)).await
     }
 
     /// The events that are dead letters of a subscription although `progress` says that it owes them: they were recorded after
     /// it was stored.
     pub async fn owed_dead_letters(&self, subscription: &str, progress: &Progress) -> Result<HashSet<EventId>, ReadError> {
-        let (id, subscription, progress) = (self.id(), subscription.to_owned(), progress.clone());
-        self.with_reader(move |reader, _| Ok(dead_letter::owed(&reader.events, id, &subscription, &progress)?)).await
+        let (subscription, progress) = (subscription.to_owned(), progress.clone());
+        self.with_reader(move |reader| reader.owed_dead_letters(&subscription, &progress)).await
     }
 
     /// One dead letter.
-    pub async fn dead_letter(&self, number: i64) -> Result<Option<DeadLetter>, ReadError> {
-        let id = self.id();
-        self.with_reader(move |reader, _| Ok(dead_letter::get(&reader.events, id, number)?)).await
+    pub async fn dead_letter(&self, id: &DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
+        let id = id.clone();
+        self.with_reader(move |reader| reader.dead_letter(&id)).await
     }
 
     /// Changes where a dead letter stands, with `death` when it died again; answers whether there was one.
-    pub async fn set_dead_letter(&self, number: i64, state: DeadLetterState, death: Option<Death>) -> Result<bool, Unavailable> {
-        let now = self.clock().now();
-        self.work(move |connection| dead_letter::set_state(connection, number, state, death.as_ref(), now)).await
+    pub async fn set_dead_letter(
+        &self,
+        id: &DeadLetterId,
+        state: DeadLetterState,
+        death: Option<Death>,
+    ) -> Result<bool, Unavailable> {
+        Ok(self.change(Change::SetLetter { id: id.clone(), state, death }).await? == Changed::Found(true))
     }
 
     /// Removes a dead letter; answers whether there was one.
-    pub async fn delete_dead_letter(&self, number: i64) -> Result<bool, Unavailable> {
-        self.work(move |connection| dead_letter::delete(connection, number)).await
+    pub async fn delete_dead_letter(&self, id: &DeadLetterId) -> Result<bool, Unavailable> {
+        Ok(self.change(Change::RemoveLetter { id: id.clone() }).await? == Changed::Found(true))
     }
 
-    /// Writes what is queued, copies the log into the database, ends the threads and lets other processes in. Later calls answer
-    /// that the journal is closed.
+    /// How far a source was read, in its own words; `None` when it was never kept.
+    pub async fn position(&self, source: &str) -> Result<Option<String>, ReadError> {
+        let source = source.to_owned();
+        self.with_reader(move |reader| reader.position(&source)).await
+    }
+
+    /// Keeps how far a source was read.
+    pub async fn save_position(&self, source: &str, position: String) -> Result<(), Unavailable> {
+        self.change(Change::Position { source: source.to_owned(), position }).await.map(drop)
+    }
+
+    /// Keeps what a source gave that is no event: `lines`, each with its newline. When this answers, it is durable.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be kept; the text says where, and why.
+    pub async fn set_aside(&self, source: &str, lines: String) -> Result<SetAside, String> {
+        match &self.0.aside {
+            AsideIn::Files(files) => {
+                let (files, source) = (files.clone(), source.to_owned());
+                let added = tokio::task::spawn_blocking(move || files.add(&source, &lines)).await;
+                added.unwrap_or_else(|error| Err(error.to_string()))
+            }
+            #[cfg(feature = "memory")]
+            AsideIn::Memory(memory) => Ok(memory.add(source, &lines)),
+        }
+    }
+
+    /// Writes what is queued, ends the threads and lets other processes in. Later calls answer that the journal is closed.
     pub async fn close(&self) {
         if self.0.commands.send(Command::Close).await.is_ok() {
             self.0.commands.closed().await;
@@ -361,68 +335,139 @@ impl Journal {
         let _ = joined.await;
     }
 
-    fn report(&self, chunk: &Chunk) {
+    fn reported(&self, chunk: Chunk) -> Chunk {
         if !chunk.damaged.is_empty() {
             self.0.shared.metrics.damaged.inc_by(chunk.damaged.len() as u64);
             tracing::error!(offsets = ?chunk.damaged, "Records were damaged and left out");
         }
+        chunk
     }
 
     async fn with_reader<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Reader, &Shared) -> Result<T, ReadError> + Send + 'static,
+        job: impl FnOnce(&mut dyn engine::Read) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (reply, answer) = oneshot::channel();
-        let shared = Arc::clone(&self.0.shared);
-        let job: Job = Some(Box::new(move |reader| drop(reply.send(job(reader, &shared)))));
+        let job: Job = Some(Box::new(move |reader| drop(reply.send(job(reader)))));
         self.0.jobs.send(job).await.map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)?
     }
 
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, Unavailable> {
+    async fn change(&self, change: Change) -> Result<Changed, Unavailable> {
+        self.change_all(vec![change]).await?.pop().ok_or_else(Unavailable::lost)
+    }
+
+    async fn change_all(&self, list: Vec<Change>) -> Result<Vec<Changed>, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        let work = Box::new(Reply { work, result: None, answer: reply });
-        self.0.commands.send(Command::Work(work)).await.map_err(|_| Unavailable::closed())?;
-        answer.await.map_err(|_| Unavailable::closed())?
+        let changes = Changes { list, time: self.clock().now() };
+        self.0.commands.send(Command::Change { changes, reply }).await.map_err(|_| Unavailable::closed())?;
+        answer.await.map_err(|_| Unavailable::lost())?
+    }
+}
+
+impl Appender {
+    /// The journal that is appended to.
+    pub fn journal(&self) -> &Journal {
+        &self.0
+    }
+
+    /// Appends some events together. Resolves when they are synced to disk.
+    ///
+    /// # Errors
+    ///
+    /// When the journal takes no events at the moment; [`Unavailable::maybe_recorded`] says whether that is sure. The future may be
+    /// dropped: the events are then appended or not.
+    pub async fn append(&self, append: Append) -> Result<Appended, Unavailable> {
+        self.append_all(vec![append]).await.pop().unwrap_or_else(|| Err(Unavailable::lost()))
+    }
+
+    /// Makes several appends, each for itself, and answers each. Resolves when all are synced to disk.
+    pub async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<Appended, Unavailable>> {
+        let (count, inner) = (appends.len(), &*self.0.0);
+        let bytes: usize = appends.iter().map(Append::bytes).sum();
+        let most = inner.shared.options.queue_bytes / PERMIT_BYTES;
+        let permits = u32::try_from((bytes / PERMIT_BYTES + 1).min(most.max(1))).unwrap_or(u32::MAX);
+        let none = |error: Unavailable| vec![Err(error); count];
+        let Ok(_room) = inner.room.acquire_many(permits).await else { return none(Unavailable::closed()) };
+        let (reply, answer) = oneshot::channel();
+        if inner.commands.send(Command::Append { appends, reply }).await.is_err() {
+            return none(Unavailable::closed());
+        }
+        answer.await.unwrap_or_else(|_| none(Unavailable::lost()))
     }
 }
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").field("directory", &self.0.directory).field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Journal").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
-/// A piece of [`Work`] that answers what its closure answered, once that is durable.
-struct Reply<F, T> {
-    work: F,
-    result: Option<T>,
-    answer: oneshot::Sender<Result<T, Unavailable>>,
+/// All that a journal is made of, but for its threads.
+struct Started {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    aside: AsideIn,
+    layout_2_to: Offset,
 }
 
-impl<F, T> Work for Reply<F, T>
-where
-    F: FnMut(&Connection) -> Result<T, rusqlite::Error> + Send,
-    T: Send,
-{
-    fn run(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
-        self.result = Some((self.work)(connection)?);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), Unavailable>) {
-        let Self { result: value, answer, .. } = *self;
-        let _ = answer.send(result.and_then(|()| value.ok_or_else(Unavailable::closed)));
+impl Started {
+    /// Starts the threads; `other` is one that runs already, and ends with the writer.
+    fn run<W: engine::Write, R: engine::Read>(
+        self,
+        writer: Writer<W>,
+        readers: Vec<R>,
+        other: JoinHandle<()>,
+    ) -> Result<(Journal, Appender), std::io::Error> {
+        let Self { shared, commands, aside, layout_2_to } = self;
+        let named = |name: String| std::thread::Builder::new().name(name);
+        let mut threads = vec![named("journal-writer".to_owned()).spawn(move || writer.run())?];
+        let (jobs, waiting) = mpsc::channel::<Job>(READS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for (number, reader) in readers.into_iter().enumerate() {
+            let waiting = Arc::clone(&waiting);
+            threads.push(named(format!("journal-reader-{number}")).spawn(move || run_jobs(reader, &waiting))?);
+        }
+        threads.push(other);
+        let room = Semaphore::new((shared.options.queue_bytes / PERMIT_BYTES).max(1));
+        let opened_at = *shared.head.borrow();
+        let threads = Mutex::new(threads);
+        let journal = Journal(Arc::new(Inner { shared, commands, jobs, room, threads, aside, opened_at, layout_2_to }));
+        Ok((journal.clone(), Appender(journal)))
     }
 }
 
-fn run_jobs(reader: &Reader, waiting: &Mutex<mpsc::Receiver<Job>>) {
+fn run_jobs(mut reader: impl engine::Read, waiting: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Some(job)) = job else { return };
-        job(reader);
+        job(&mut reader);
+    }
+}
+
+/// A [`By`] that travels to a reader.
+enum OwnedBy {
+    Conversation(String),
+    User(String),
+    Session(String),
+}
+
+impl From<By<'_>> for OwnedBy {
+    fn from(by: By<'_>) -> Self {
+        match by {
+            By::Conversation(name) => Self::Conversation(name.to_owned()),
+            By::User(name) => Self::User(name.to_owned()),
+            By::Session(name) => Self::Session(name.to_owned()),
+        }
+    }
+}
+
+impl OwnedBy {
+    fn borrowed(&self) -> By<'_> {
+        match self {
+            Self::Conversation(name) => By::Conversation(name),
+            Self::User(name) => By::User(name),
+            Self::Session(name) => By::Session(name),
+        }
     }
 }

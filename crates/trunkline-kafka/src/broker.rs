@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Mutex;
-use trunkline_brokers::LastTrouble;
 use trunkline_config::Section;
-use trunkline_core::{Batch, Broker, Event, Outcome};
+use trunkline_core::{Batch, Broker, Event, LastTrouble, Outcome};
 
 use crate::cluster::Cluster;
 use crate::in_flight::{Answer, InFlight, Stop};

@@ -32,12 +32,17 @@ mod trust;
 
 pub use broker::{KafkaBroker, kafka_from_section};
 pub use source::{KafkaSource, kafka_source_from_section};
-use trunkline_brokers::{BrokerSpec, Brokers, KAFKA};
+use trunkline_adapter::{BrokerSpec, SourceSpec};
 
 /// The header with the id of an event, the same each time that the event is published.
 pub const ID_HEADER: &str = "trunkline-event-id";
 
-/// `brokers` with what this crate brings in the row of Kafka.
-pub fn add_to(brokers: Brokers) -> Brokers {
-    brokers.with(BrokerSpec { build: Some(kafka_from_section), source: Some(kafka_source_from_section), ..KAFKA })
-}
+const KIND: &str = "kafka";
+const SUMMARY: &str = "a topic of Apache Kafka";
+const CLASS: Option<&str> = Some("rasa.core.brokers.kafka.KafkaEventBroker");
+
+/// The row of the broker.
+pub const BROKER: BrokerSpec = BrokerSpec { class: CLASS, ..BrokerSpec::new(KIND, SUMMARY, kafka_from_section) };
+
+/// The row of the source.
+pub const SOURCE: SourceSpec = SourceSpec { class: CLASS, ..SourceSpec::new(KIND, SUMMARY, kafka_source_from_section) };

@@ -13,9 +13,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use trunkline_brokers::ReadBy;
+use trunkline_adapter::ReadBy;
 use trunkline_config::Section;
-use trunkline_core::{Reader, Received, Source};
+use trunkline_core::{Place, Reader, Received, Source};
 
 use crate::ID_HEADER;
 use crate::client::Context;
@@ -38,7 +38,7 @@ pub struct KafkaSource {
 }
 
 /// Builds the source from its section: the options of the broker that lead to the cluster, `topic`, and `group_id`.
-pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
+pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy) -> Option<Arc<dyn Source>> {
     let cluster = settings::cluster(section, directory);
     settings::pass_over(section, &settings::BROKER_KEYS);
     let topics = settings::topics(section);
@@ -61,16 +61,16 @@ pub fn kafka_source_from_section(section: &Section<'_>, directory: &Path, by: Re
 
 #[async_trait]
 impl Source for KafkaSource {
-    fn place(&self) -> String {
+    fn place(&self) -> Place {
         let topics = if let [topic] = self.topics.as_slice() {
             format!("topic {topic}")
         } else {
             format!("topics {}", self.topics.join(", "))
         };
-        format!("{topics} at {}", self.cluster.servers)
+        format!("{topics} at {}", self.cluster.servers).into()
     }
 
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+    async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
         self.check().await?;
         let topics = self.topics.clone();
         let subscribe =

@@ -36,14 +36,14 @@
 //!
 //! fn main() -> ExitCode {
 //!     let crier = BrokerSpec::new("crier", "standard error, for those who like to watch", crier);
-//!     trunkline::main_with(&trunkline::brokers().with(crier))
+//!     trunkline::main_with(&trunkline::adapters().with_broker(crier))
 //! }
 //! ```
 
 pub use async_trait::async_trait;
-pub use trunkline_brokers::{BrokerSpec, Brokers, Build, BuildSource, ReadBy};
+pub use trunkline_adapter::{BrokerSpec, BuildBroker, Concurrency};
 pub use trunkline_config::{Secret, Section, TimeUnit, UnknownKeys};
 pub use trunkline_core::{
-    Batch, Broker, CursorKey, EXPORT_HEADER, Event, EventId, JournalId, Kind, Offset, Outcome, Reader, Received, Source,
-    Template, TemplateError, Timestamp,
+    Batch, Broker, CursorKey, EXPORT_HEADER, Event, EventId, JournalId, Kind, Offset, Outcome, Place, Shape, Template,
+    TemplateError, Timestamp,
 };

@@ -1,32 +1,27 @@
-//! Trunkline, the event gateway for conversational assistants, as a library.
+//! Trunkline, the event gateway for conversational assistants: the command line, and what adapters of one's own need.
 //!
-//! A person writes to a channel, an assistant answers, every event is durable before anyone is told so, and the events arrive at
-//! brokers, in order, whatever dies in between. [`Project`] reads the files of a project into a [`Plan`], [`Gateway`] runs it, and
-//! [`main`] is the command line around both.
+//! [`main`] is the command line. A program of a few lines that calls [`main_with`] is the same with a broker, a source, a channel or an
+//! assistant of its own beside ours; see the modules of these names, and `examples/`. [`gateway`] is the gateway itself, for a program
+//! that puts one together in code; `trunkline-gateway` is that without the command line.
 
+pub mod assistant;
 pub mod broker;
+pub mod channel;
 mod cli;
-mod config;
-mod conversation;
-mod gateway;
-mod server;
-mod sources;
+pub mod source;
 
 pub use cli::{main, main_with};
-pub use config::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Overrides, Plan, Project, ServerPlan, SourcePlan};
-pub use gateway::{Gateway, StartError, Stopped};
-use trunkline_brokers::Brokers;
+pub use trunkline_gateway as gateway;
+pub use trunkline_gateway::{
+    Adapters, BrokerPlan, Gateway, JournalPlan, Overrides, Plan, Project, RASA_VERSION, ServerPlan, SourcePlan, StartError,
+    Stopped, VERSION,
+};
 
-/// The version of Trunkline.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The version of Rasa whose files, wires and HTTP API are spoken here.
-pub const RASA_VERSION: &str = "3.6.21";
-
-/// Every broker that this build has. A program of one's own adds to it, and gives it to [`main_with`].
-pub fn brokers() -> Brokers {
-    let brokers = Brokers::default();
+/// Every kind of broker, source, channel and assistant that this build has. A program of one's own adds to it, and gives it to
+/// [`main_with`].
+pub fn adapters() -> Adapters {
+    let adapters = Adapters::default();
     #[cfg(feature = "kafka")]
-    let brokers = trunkline_kafka::add_to(brokers);
-    brokers
+    let adapters = adapters.with_broker(trunkline_kafka::BROKER).with_source(trunkline_kafka::SOURCE);
+    adapters
 }

@@ -28,17 +28,17 @@ impl Assistant for Rasa {
         self.recording
     }
 
-    async fn answer(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError> {
-        match self.recording {
-            Recording::Gateway => {
-                let mut replies = self.ask(message).await?;
-                while let Some(reply) = replies.next().await? {
-                    turn.say(reply).await?;
-                }
-                Ok(())
-            }
-            Recording::Assistant => self.answer_with_tracker(message, turn).await,
+    async fn answer(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+        if self.recording == Recording::Assistant {
+            return self.answer_with_tracker(messages, turn).await;
         }
+        for message in messages {
+            let mut replies = self.ask(message).await?;
+            while let Some(reply) = replies.next().await? {
+                turn.say(reply).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The health of the channel, or the greeting of the server when it has none.
@@ -67,22 +67,25 @@ impl Rasa {
         }
     }
 
-    async fn answer_with_tracker(&self, message: &UserMessage, turn: &mut dyn Turn) -> Result<(), AssistantError> {
-        let whole = self.addresses.tracker(&message.sender_id, Include::All);
+    async fn answer_with_tracker(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+        let conversation = messages.first().map_or("", |message| &message.sender_id);
+        let whole = self.addresses.tracker(conversation, Include::All);
         let whole =
             whole.map_err(|found| self.client.place(&self.addresses.root).failed(&found, "an id that fits into an address"))?;
         if whole.is_escaped {
             // Found out before the assistant acts: an answer whose events cannot be had could not be said.
-            if let Ok(nothing) = self.addresses.tracker(&message.sender_id, Include::None) {
-                self.state(&nothing, &message.sender_id).await?;
+            if let Ok(nothing) = self.addresses.tracker(conversation, Include::None) {
+                self.state(&nothing, conversation).await?;
             }
         }
-        let mut replies = self.ask(message).await?;
         let mut said = Vec::new();
-        while let Some(reply) = replies.next().await? {
-            said.push(reply);
+        for message in messages {
+            let mut replies = self.ask(message).await?;
+            while let Some(reply) = replies.next().await? {
+                said.push(reply);
+            }
         }
-        let state = self.state(&whole, &message.sender_id).await?;
+        let state = self.state(&whole, conversation).await?;
         let events = tracker::events(&state).map_err(|found| {
             self.client.place(&whole.url).failed(&found, "a tracker with a list of `events`, each a JSON object")
         })?;

@@ -61,7 +61,7 @@ async fn a_slow_answer_is_cancelled_by_dropping_the_turn() {
     let url = serve(Router::new().route("/webhooks/rest/webhook", post(handler))).await;
     let rasa = assistant(&format!("type: rasa\nurl: {url}"));
     let (reported, mut did) = unbounded_channel();
-    let turn = tokio::spawn(async move { rasa.answer(&hello(), &mut Reported(reported)).await });
+    let turn = tokio::spawn(async move { rasa.answer(&[hello()], &mut Reported(reported)).await });
     assert_eq!(seen.recv().await, Some("asked"));
     turn.abort();
     assert!(turn.await.unwrap_err().is_cancelled());

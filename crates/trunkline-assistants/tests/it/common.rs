@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use trunkline_assistants::{Plan, from_section};
+use trunkline_assistants::{AssistantPlan, assistants, from_section};
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::{Assistant, AssistantError, BotMessage, Turn, UserMessage};
 
@@ -120,7 +120,7 @@ impl Turn for Reported {
 /// One turn: what was done, and how it ended.
 pub(crate) async fn turn(assistant: &dyn Assistant, message: &UserMessage) -> (Vec<Did>, Result<(), AssistantError>) {
     let (sender, mut receiver) = unbounded_channel();
-    let result = assistant.answer(message, &mut Reported(sender)).await;
+    let result = assistant.answer(std::slice::from_ref(message), &mut Reported(sender)).await;
     (std::iter::from_fn(|| receiver.try_recv().ok()).collect(), result)
 }
 
@@ -147,17 +147,17 @@ pub(crate) fn from(sender: &str) -> UserMessage {
 }
 
 /// The plan of the section with `yaml` in it; with what was said about it, as `severity: path: message (hint)`.
-pub(crate) fn read(yaml: &str) -> (Option<Plan>, Vec<String>) {
+pub(crate) fn read(yaml: &str) -> (Option<AssistantPlan>, Vec<String>) {
     read_in(Path::new("/nowhere"), yaml)
 }
 
 /// The same in a directory that paths are relative to.
-pub(crate) fn read_in(directory: &Path, yaml: &str) -> (Option<Plan>, Vec<String>) {
+pub(crate) fn read_in(directory: &Path, yaml: &str) -> (Option<AssistantPlan>, Vec<String>) {
     let diagnostics = Diagnostics::new();
     let text = format!("assistant:\n  {}\n", yaml.trim().replace('\n', "\n  "));
     let document = Document::parse("trunkline.yml", &text, &|_| None, &diagnostics).unwrap();
     let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-        root.section_or_empty("assistant", |section| from_section(section, directory))
+        root.section_or_empty("assistant", |section| from_section(section, directory, &assistants()))
     });
     let said = diagnostics.sorted().into_iter().map(|diagnostic| {
         let severity = if diagnostic.severity == Severity::Error { "error" } else { "warning" };

@@ -116,7 +116,7 @@ async fn a_journal_that_takes_nothing_ends_the_turn_with_its_own_error() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     drop(receiver);
     let http = assistant(&format!("type: http\nurl: {}", server.url));
-    let result = http.answer(&hello(), &mut Reported(sender)).await;
+    let result = http.answer(&[hello()], &mut Reported(sender)).await;
     assert!(matches!(result, Err(AssistantError::Unrecorded(_))), "{result:?}");
 }
 

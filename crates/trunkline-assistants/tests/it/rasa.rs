@@ -93,7 +93,7 @@ async fn replies_of_a_stream_are_said_as_they_arrive() {
         .await;
     let rasa = assistant(&format!("type: rasa\nurl: {}\nstream: true", server.url));
     let (sender, mut did) = unbounded_channel();
-    let turn = tokio::spawn(async move { rasa.answer(&hello(), &mut Reported(sender)).await });
+    let turn = tokio::spawn(async move { rasa.answer(&[hello()], &mut Reported(sender)).await });
 
     // Each part is sent when what the part before it completes was said.
     for (part, said) in [

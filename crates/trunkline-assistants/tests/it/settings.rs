@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use trunkline_assistants::{ASSISTANTS, DEFAULT_APOLOGY, Plan};
+use trunkline_assistants::{AssistantPlan, DEFAULT_APOLOGY, assistants, from_section};
 use trunkline_config::{Diagnostics, Document, Style, UnknownKeys};
 
 use crate::common::read;
@@ -16,7 +16,7 @@ fn said(yaml: &str) -> Vec<String> {
 
 #[test]
 fn everything_has_a_default() {
-    for plan in [read("{}").0.unwrap(), read("type: echo").0.unwrap(), Plan::default()] {
+    for plan in [read("{}").0.unwrap(), read("type: echo").0.unwrap(), AssistantPlan::default()] {
         assert_eq!((plan.kind, plan.assistant.name(), plan.concurrency), ("echo", "echo", 256));
         assert_eq!((plan.timeout, plan.apology.as_str()), (Duration::from_mins(1), DEFAULT_APOLOGY));
     }
@@ -32,17 +32,18 @@ fn a_full_section_is_read_without_a_word() {
     let plan = plan.unwrap();
     assert_eq!((plan.kind, plan.assistant.name(), plan.concurrency), ("rasa", "rasa", 8));
     assert_eq!((plan.timeout, plan.apology.as_str()), (Duration::from_secs(30), "Sorry, …"));
-    assert_eq!(format!("{plan:?}"), "Plan { kind: \"rasa\", timeout: 30s, apology: \"Sorry, …\", concurrency: 8, .. }");
+    assert_eq!(format!("{plan:?}"), "AssistantPlan { kind: \"rasa\", timeout: 30s, apology: \"Sorry, …\", concurrency: 8, .. }");
 }
 
 #[test]
 fn every_row_of_the_table_is_built_or_answered_by_name() {
-    for spec in ASSISTANTS {
+    let assistants = assistants();
+    for spec in assistants.rows() {
         let (plan, said) = read(&format!("type: {}\nurl: https://example.org/x", spec.kind));
         match spec.kind {
             "echo" => assert!(said[0].starts_with("error: assistant.url: unknown key `url`"), "{said:?}"),
             kind if spec.build.is_some() => assert_eq!((plan.unwrap().kind, said), (kind, vec![])),
-            _ => assert_eq!(said, [format!("error: assistant.type: {}", spec.not_built_in())]),
+            _ => assert_eq!(said, [format!("error: assistant.type: {}", assistants.not_built_in(spec))]),
         }
     }
 }
@@ -160,7 +161,7 @@ fn secrets_are_never_shown() {
     let diagnostics = Diagnostics::new();
     let document = Document::parse("trunkline.yml", text, &|_| None, &diagnostics).unwrap();
     document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-        root.section_or_empty("assistant", |section| trunkline_assistants::from_section(section, Path::new("/nowhere"))).is_some()
+        root.section_or_empty("assistant", |section| from_section(section, Path::new("/nowhere"), &assistants())).is_some()
     });
     let rendered = diagnostics.render(Style::Plain);
     assert!(diagnostics.has_errors() && !rendered.contains("s3cret"), "{rendered}");

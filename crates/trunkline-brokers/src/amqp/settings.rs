@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lapin::ExchangeKind;
 use lapin::types::MAX_SHORT_STRING_LENGTH;
+use trunkline_adapter::ReadBy;
 use trunkline_config::{Section, Value};
 use trunkline_core::{Broker, Source, Template};
 
@@ -13,7 +14,6 @@ use super::order::Order;
 use super::server::{Environment, Server};
 use super::source::AmqpSource;
 use super::topology::Topology;
-use crate::ReadBy;
 
 /// Rasa's default.
 const DEFAULT_QUEUE: &str = "rasa_core_events";
@@ -52,7 +52,7 @@ pub fn pika_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<
 }
 
 /// Builds the source from its section, as [`AmqpSource::from_section`] does with the environment of the process.
-pub fn pika_source_from_section(section: &Section<'_>, directory: &Path, _by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
+pub fn pika_source_from_section(section: &Section<'_>, directory: &Path, _by: ReadBy) -> Option<Arc<dyn Source>> {
     Some(Arc::new(AmqpSource::from_section(section, directory, &|name| std::env::var(name).ok())?))
 }
 

@@ -11,7 +11,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use tokio::runtime::Handle;
-use trunkline_core::{Reader, Received, Source};
+use trunkline_core::{Place, Reader, Received, Source};
 
 use super::explain::say;
 use super::link::{Link, channel, exchange};
@@ -43,12 +43,12 @@ impl AmqpSource {
 
 #[async_trait]
 impl Source for AmqpSource {
-    fn place(&self) -> String {
+    fn place(&self) -> Place {
         let word = if self.queues.len() == 1 { "queue" } else { "queues" };
-        format!("{word} {} at {}", self.queues.join(", "), self.server.place())
+        format!("{word} {} at {}", self.queues.join(", "), self.server.place()).into()
     }
 
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+    async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
         let link = Link::open(&self.server).await?;
         let mut next = link.channel.clone();
         let mut deliveries = SelectAll::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tracing::info;
-use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
+use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome, Place};
 
 use super::Options;
 use super::log::Log;
@@ -67,7 +67,7 @@ impl Broker for FileBroker {
         let _ = self.state.call(State::close).await;
     }
 
-    fn writes_without_ids_to(&self) -> Option<String> {
+    fn writes_without_ids_to(&self) -> Option<Place> {
         Some(super::place(&self.path))
     }
 }

@@ -38,9 +38,8 @@ pub use rotation::Rotation;
 pub use settings::{file_from_section, file_source_from_section};
 pub use source::{FileSource, Start};
 
-/// Where events are, for a person.
-fn place(path: &std::path::Path) -> String {
-    format!("file {}", crate::paths::absolute(path).display())
+fn place(path: &std::path::Path) -> trunkline_core::Place {
+    trunkline_core::Place::File(crate::paths::absolute(path))
 }
 
 /// What can be chosen about a file.

@@ -1,5 +1,6 @@
 //! How far a file was read, remembered in a small file.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -58,10 +59,15 @@ impl Place {
             text => text?,
         };
         let wrong = || io::Error::new(ErrorKind::InvalidData, "it is no position of ours; remove it to begin anew");
-        Self::parse(&text).map(Some).ok_or_else(wrong)
+        Self::read(&text).map(Some).ok_or_else(wrong)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads what [`fmt::Display`] wrote.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text).ok_or_else(|| format!("the position that is kept for it is none of ours: {text:?}"))
+    }
+
+    fn read(text: &str) -> Option<Self> {
         let mut numbers = text.strip_prefix(VERSION)?.split_ascii_whitespace();
         let mut field = |name: &str| numbers.next()?.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
         Some(Self { inode: field("inode")?, offset: field("offset")?, digest: field("digest")?, written: field("written")? })
@@ -69,10 +75,9 @@ impl Place {
 
     /// Replaces the file at `position`, durably.
     pub(super) fn store(&self, position: &Path) -> io::Result<()> {
-        let Self { inode, offset, digest, written } = self;
         let unfinished = with_suffix(position, ".tmp");
         fs::create_dir_all(directory_of(position))?;
-        fs::write(&unfinished, format!("{VERSION} inode={inode} offset={offset} digest={digest} written={written}\n"))?;
+        fs::write(&unfinished, format!("{self}\n"))?;
         File::open(&unfinished)?.sync_all()?;
         fs::rename(&unfinished, position)?;
         File::open(directory_of(position))?.sync_all()
@@ -82,6 +87,13 @@ impl Place {
     pub(super) fn is_remembered_at(path: &Path) -> bool {
         let mut start = [0; VERSION.len()];
         File::open(path).and_then(|file| read_at_most(&file, &mut start, 0)).is_ok() && start == *VERSION.as_bytes()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inode, offset, digest, written } = self;
+        write!(f, "{VERSION} inode={inode} offset={offset} digest={digest} written={written}")
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use trunkline_adapter::ReadBy;
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::{Broker, Source};
 
 use super::{FileBroker, FileSource, Fsync, Options, Rotation, Start};
-use crate::ReadBy;
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
 /// Rasa's default.
@@ -39,15 +39,11 @@ pub fn file_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<
 }
 
 /// Builds the source from its section; relative paths start at `directory`. A key that is unknown is an error.
-pub fn file_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
+pub fn file_source_from_section(section: &Section<'_>, directory: &Path, _by: ReadBy) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     let path = path(section)?;
     let start = section.enumeration("start", &[("beginning", Start::Beginning), ("now", Start::Now)]).unwrap_or_default();
     let position = section.string("position").map(|position| directory.join(position));
-    let position = position.or_else(|| match by {
-        ReadBy::Gateway { position } => Some(position.to_owned()),
-        ReadBy::Person => None,
-    });
     Some(Arc::new(FileSource::new(directory.join(path), start, position)))
 }
 

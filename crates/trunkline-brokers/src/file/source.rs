@@ -16,7 +16,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -57,33 +57,30 @@ pub enum Start {
 pub struct FileSource {
     path: Arc<Path>,
     start: Start,
-    /// The file that remembers the position.
+    /// The file that remembers the position; without one whoever reads does.
     position: Option<Arc<Path>>,
-    /// What was settled, so that another reader goes on there.
-    settled: Arc<Mutex<Option<Place>>>,
 }
 
 impl FileSource {
     /// A source that follows `path`, and remembers how far in the file at `position`. Nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>, start: Start, position: Option<PathBuf>) -> Self {
-        Self { path: path.into().into(), start, position: position.map(Into::into), settled: Arc::default() }
+        Self { path: path.into().into(), start, position: position.map(Into::into) }
     }
 }
 
 #[async_trait]
 impl Source for FileSource {
-    fn place(&self) -> String {
+    fn place(&self) -> trunkline_core::Place {
         super::place(&self.path)
     }
 
     /// Begins to read. A file that does not exist yet is waited for, provided that its directory exists.
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
-        let settled = *self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn open_at(&self, position: Option<&str>) -> Result<Box<dyn Reader>, String> {
+        let known = position.filter(|_| self.position.is_none()).map(Place::parse).transpose()?;
         let (path, position, start) = (Arc::clone(&self.path), self.position.clone(), self.start);
-        let work = move || open(&path, settled, position.as_deref(), start);
+        let work = move || open(&path, known, position.as_deref(), start);
         let cursor = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
-        let (position, settled) = (self.position.clone(), Arc::clone(&self.settled));
-        Ok(Box::new(Following { path: Arc::clone(&self.path), cursor, position, settled }))
+        Ok(Box::new(Following { path: Arc::clone(&self.path), cursor, position: self.position.clone() }))
     }
 
     async fn is_ready(&self) -> Result<(), String> {
@@ -112,7 +109,6 @@ struct Following {
     path: Arc<Path>,
     cursor: Cursor,
     position: Option<Arc<Path>>,
-    settled: Arc<Mutex<Option<Place>>>,
 }
 
 #[async_trait]
@@ -133,18 +129,27 @@ impl Reader for Following {
     }
 
     async fn settle(&mut self) -> Result<(), String> {
-        let (cursor, position) = (self.cursor.clone(), self.position.clone());
-        let work = move || {
-            let Some(file) = &cursor.file else { return Ok(None) };
-            let place = Place::new(file, cursor.offset).map_err(|error| error.to_string())?;
-            if let Some(position) = &position {
-                place.store(position).map_err(|error| describe("write", position, &error))?;
-            }
-            Ok::<_, String>(Some(place))
-        };
-        let place = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
-        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = place;
-        Ok(())
+        let Some(position) = self.position.clone() else { return Ok(()) };
+        let Some(place) = self.place().await? else { return Ok(()) };
+        let store = move || place.store(&position).map_err(|error| describe("write", &position, &error));
+        spawn_blocking(store).await.map_err(|error| error.to_string()).flatten()
+    }
+
+    async fn position(&mut self) -> Result<Option<String>, String> {
+        if self.position.is_some() {
+            return Ok(None);
+        }
+        Ok(self.place().await?.as_ref().map(ToString::to_string))
+    }
+}
+
+impl Following {
+    /// Where it stands; `None` while there is no file.
+    async fn place(&self) -> Result<Option<Place>, String> {
+        let cursor = self.cursor.clone();
+        let work = move || cursor.file.as_ref().map(|file| Place::new(file, cursor.offset)).transpose();
+        let place = spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        place.map_err(|error| describe("read", &self.path, &error))
     }
 }
 
@@ -154,10 +159,10 @@ impl fmt::Debug for Following {
     }
 }
 
-fn open(path: &Path, settled: Option<Place>, position: Option<&Path>, start: Start) -> Result<Cursor, String> {
-    let known = match (settled, position) {
-        (None, Some(position)) => Place::load(position).map_err(|error| describe("read", position, &error))?,
-        (settled, _) => settled,
+fn open(path: &Path, known: Option<Place>, position: Option<&Path>, start: Start) -> Result<Cursor, String> {
+    let known = match position {
+        Some(position) => Place::load(position).map_err(|error| describe("read", position, &error))?,
+        None => known,
     };
     let file = match fs::metadata(path) {
         // It is waited for.

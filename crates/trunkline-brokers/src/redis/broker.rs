@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redis::{RedisError, cmd};
 use tokio::sync::Mutex;
-use trunkline_core::{Batch, Broker, CursorKey, Event, Offset, Outcome};
+use trunkline_core::{Batch, Broker, CursorKey, Event, Offset, Outcome, Place};
 
 use super::address::{Address, Connection, RESPONSE_TIMEOUT};
 use super::cursor;
@@ -175,9 +175,9 @@ impl Broker for RedisBroker {
         self.state.lock().await.link = None;
     }
 
-    fn writes_without_ids_to(&self) -> Option<String> {
+    fn writes_without_ids_to(&self) -> Option<Place> {
         let key = self.plan.keys.otherwise.constant().filter(|_| self.plan.structure == Structure::List)?;
-        Some(self.plan.structure.place(key, &self.plan.address.place))
+        Some(self.plan.structure.place(key, &self.plan.address.place).into())
     }
 }
 

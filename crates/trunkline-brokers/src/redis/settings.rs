@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use trunkline_adapter::ReadBy;
 use trunkline_config::{Secret, Section, UnknownKeys};
 use trunkline_core::{Broker, Source, Template, TopicMap};
 
@@ -12,7 +13,6 @@ use super::broker::{Plan, RedisBroker};
 use super::keys::{Keys, beside, fixed_tag};
 use super::source::RedisSource;
 use super::{End, Structure};
-use crate::ReadBy;
 
 /// The name of the queue and of the topic that Rasa's other brokers have by default.
 const DEFAULT_KEY: &str = "rasa_core_events";
@@ -34,7 +34,7 @@ pub fn redis_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc
 }
 
 /// Builds the source from its section, which may be that of a broker; the same key is then read that the broker writes.
-pub fn redis_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
+pub fn redis_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     pass_over(section, &["topic_map", "max_length"]);
     let address = address(section, directory);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use redis::cmd;
-use trunkline_core::{Reader, Source};
+use trunkline_core::{Place, Reader, Source};
 
 use super::address::{Address, Connection, RESPONSE_TIMEOUT};
 use super::list::ListReader;
@@ -38,11 +38,11 @@ pub struct RedisSource {
 
 #[async_trait]
 impl Source for RedisSource {
-    fn place(&self) -> String {
-        self.structure.place(&self.key, &self.address.place)
+    fn place(&self) -> Place {
+        self.structure.place(&self.key, &self.address.place).into()
     }
 
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+    async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
         let connection = self.address.connect(RESPONSE_TIMEOUT + std::time::Duration::from_secs(BLOCK)).await?;
         Ok(match self.structure {
             Structure::Stream => Box::new(StreamReader::open(self.clone(), connection).await?),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tracing::debug;
-use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
+use trunkline_core::{Batch, Broker, CursorKey, LastTrouble, Offset, Outcome, Place};
 
 use super::connect::{Purpose, connect};
 use super::cursors::{behind, moved_by_another, report_gone};
@@ -15,7 +15,6 @@ use super::refused::{Refused, outcomes};
 use super::server::Server;
 use super::session::{Appended, Failure, Session};
 use super::shape::Table;
-use crate::LastTrouble;
 use crate::cursor::{Astray, Cursor, Known, new_writer};
 
 /// The longest that a call takes. Shorter than what the delivery waits, so that its reason is heard.
@@ -100,8 +99,8 @@ impl Broker for ServerBroker {
         self.state.lock().await.session = None;
     }
 
-    fn writes_without_ids_to(&self) -> Option<String> {
-        Some(self.server.table(Table::Events.name()))
+    fn writes_without_ids_to(&self) -> Option<Place> {
+        Some(self.server.table(Table::Events.name()).into())
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use trunkline_adapter::ReadBy;
 use trunkline_config::{Section, TimeUnit, UnknownKeys};
 use trunkline_core::{Reader, Source};
 
@@ -18,21 +19,20 @@ use super::place::Place;
 use super::shape::Table;
 use super::sqlite::SqliteRows;
 use super::{mysql, postgres};
-use crate::ReadBy;
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
 const DEFAULT_DB: &str = "events.db";
 const DEFAULT_POLL: Duration = Duration::from_secs(1);
 
 /// Builds the source from its section, which may be that of a broker; a relative `db` starts at `directory`.
-pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy<'_>) -> Option<Arc<dyn Source>> {
+pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     warn_of_idle_keys(section, ENDPOINT_KEYS);
     let place = Place::read(section, directory, DEFAULT_DB, &|name| std::env::var(name).ok());
     let table = table(section);
     let group = section.string("group");
     // Whoever names a group wants to go on where it was.
-    let remembers = matches!(by, ReadBy::Gateway { .. }) || group.is_some();
+    let remembers = matches!(by, ReadBy::Gateway) || group.is_some();
     let group = group.unwrap_or_else(|| by.group().to_owned());
     if group.is_empty() || group.chars().count() > 255 {
         section.unexpected("group", "1 to 255 characters", None);
@@ -80,14 +80,14 @@ impl fmt::Display for SqlSource {
 
 #[async_trait]
 impl Source for SqlSource {
-    fn place(&self) -> String {
+    fn place(&self) -> trunkline_core::Place {
         match &self.place {
-            Place::Sqlite(location) => location.absolute().table(&self.table),
-            Place::Server(_) => self.to_string(),
+            Place::Sqlite(location) => location.absolute().table(&self.table).into(),
+            Place::Server(_) => self.to_string().into(),
         }
     }
 
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+    async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
         let place = self.to_string();
         let mut rows = self.table().await?;
         let position = match &self.group {

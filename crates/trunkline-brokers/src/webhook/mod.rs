@@ -20,7 +20,6 @@
 //! A failure of one conversation holds back that conversation only; when the receiver is not there, is overloaded or does not
 //! let us in, nothing more is tried in the same call.
 
-mod answer;
 mod broker;
 mod request;
 mod settings;

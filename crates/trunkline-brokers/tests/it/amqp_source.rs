@@ -25,7 +25,7 @@ fn bodies_of(received: &[Received]) -> Vec<Vec<u8>> {
 async fn what_was_published_is_read_with_its_id_and_comes_again_until_it_is_settled() {
     let place = Place::new("source");
     let (broker, source, events) = (place.broker(""), place.source("prefetch: 10"), journal(40));
-    assert_eq!(source.place(), format!("queue {} at 127.0.0.1:{}", place.queue, place.port));
+    assert_eq!(source.place().to_string(), format!("queue {} at 127.0.0.1:{}", place.queue, place.port));
     deliver(&broker, &batch(&events, &key())).await;
 
     let mut reader = source.open().await.unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use trunkline_brokers::Brokers;
+use trunkline_brokers::{brokers, find};
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
 use trunkline_core::{Batch, Broker, Event, Outcome};
 use trunkline_testkit::python;
@@ -27,7 +27,7 @@ fn read(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, Diagnostics) 
     let broker = document.read(UnknownKeys::Warn, &diagnostics, |root| {
         root.section("event_broker", |section| {
             section.node("name");
-            Brokers::default().find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
+            find(&brokers(), &section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
         })
     });
     (broker.flatten(), diagnostics)

@@ -9,8 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tokio::time::timeout;
+use trunkline_adapter::ReadBy;
 use trunkline_brokers::file::{FileSource, Options, Rotation, Start};
-use trunkline_brokers::{Brokers, FileBroker, ReadBy};
+use trunkline_brokers::{FileBroker, sources};
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
 use trunkline_core::{Reader, Received, Source};
 
@@ -71,7 +72,7 @@ async fn complete_lines_are_handed_out_and_the_last_waits_until_it_is_complete()
     let place = Place::new();
     fs::write(place.log(), "one\n\n  \ntwo\r\nthr").unwrap();
     let source = place.source(Start::Beginning);
-    assert_eq!(source.place(), format!("file {}", place.log().display()));
+    assert_eq!(source.place().to_string(), format!("file {}", place.log().display()));
     let mut reader = source.open().await.unwrap();
     let received = take(&mut *reader, 2).await;
     assert_eq!(bodies(&received), ["one", "two\r"]);
@@ -190,12 +191,14 @@ async fn all_that_a_rotating_broker_writes_arrives_once_and_in_order() {
 
 #[tokio::test]
 async fn what_is_settled_does_not_come_again_and_what_is_not_does() {
-    for is_same_source in [true, false] {
+    for has_file in [true, false] {
         let place = Place::new();
-        let source = place.remembering(Start::Now);
-        let mut reader = source.open().await.unwrap();
+        let source = || if has_file { place.remembering(Start::Now) } else { place.source(Start::Now) };
+        let mut reader = source().open().await.unwrap();
         append(&place.log(), "one\ntwo\n");
         take(&mut *reader, 2).await;
+        let position = reader.position().await.unwrap();
+        assert_eq!(position.is_none(), has_file);
         reader.settle().await.unwrap();
         append(&place.log(), "three\n");
         take(&mut *reader, 1).await;
@@ -205,8 +208,7 @@ async fn what_is_settled_does_not_come_again_and_what_is_not_does() {
         append(&place.log(), "four\n");
         fs::rename(place.log(), place.directory.path().join("log.1")).unwrap();
         append(&place.log(), "five\n");
-        let source = if is_same_source { source } else { place.remembering(Start::Now) };
-        let mut reader = source.open().await.unwrap();
+        let mut reader = source().open_at(position.as_deref()).await.unwrap();
         assert_eq!(bodies(&take(&mut *reader, 3).await), ["three", "four", "five"]);
     }
 }
@@ -304,19 +306,21 @@ async fn what_cannot_be_followed_is_said() {
     fs::write(place.directory.path().join("position"), "nonsense").unwrap();
     let said = place.remembering(Start::Now).open().await.map(drop).unwrap_err();
     assert!(said.contains("it is no position of ours; remove it to begin anew"), "{said}");
+    let said = place.source(Start::Now).open_at(Some("nonsense")).await.map(drop).unwrap_err();
+    assert_eq!(said, "the position that is kept for it is none of ours: \"nonsense\"");
 }
 
 #[tokio::test]
 async fn the_section_says_which_file_and_from_where() {
     let place = Place::new();
     fs::write(place.log(), "one\n").unwrap();
-    let build = |yaml: &str, by: ReadBy<'_>| {
+    let build = |yaml: &str, by: ReadBy| {
         let diagnostics = Diagnostics::new();
         let document = Document::parse("trunkline.yml", &format!("source: {yaml}"), &|_| None, &diagnostics).unwrap();
         let source = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
             root.section("source", |section| {
                 section.node("type");
-                Brokers::default().find("file").unwrap().source.unwrap()(section, place.directory.path(), by)
+                sources().find("file").unwrap().build.unwrap()(section, place.directory.path(), by)
             })
         });
         (source.flatten(), diagnostics.sorted().into_iter().map(|one| one.message).collect::<Vec<_>>())
@@ -325,19 +329,19 @@ async fn the_section_says_which_file_and_from_where() {
         let mut reader = source.unwrap().open().await.unwrap();
         take(&mut *reader, 1).await;
         reader.settle().await.unwrap();
+        reader.position().await.unwrap()
     };
-    let (here, theirs) = (place.directory.path().join("here"), place.directory.path().join("positions/file"));
-    let gateway = ReadBy::Gateway { position: &theirs };
-    let remembers = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.starts_with("trunkline-position 1 inode="));
-    let (source, said) = build("{type: file, path: log, start: beginning, position: here}", gateway);
+    let here = place.directory.path().join("here");
+    let is_ours = |text: &str| text.starts_with("trunkline-position 1 inode=");
+    let (source, said) = build("{type: file, path: log, start: beginning, position: here}", ReadBy::Gateway);
     assert!(said.is_empty(), "{said:?}");
-    read(source).await;
-    assert!(remembers(&here) && !theirs.exists());
-    // Without a position a gateway has one of its own, in a directory that need not exist, and a person remembers nothing.
-    read(build("{path: log}", gateway).0).await;
-    assert!(remembers(&theirs));
+    assert_eq!(read(source).await, None);
+    assert!(is_ours(&fs::read_to_string(&here).unwrap()));
+    // Without a file for it the position is for whoever reads to remember.
     let before = fs::read_dir(place.directory.path()).unwrap().count();
-    read(build("{path: log}", ReadBy::Person).0).await;
+    for by in [ReadBy::Gateway, ReadBy::Person] {
+        assert!(is_ours(&read(build("{path: log}", by).0).await.unwrap()));
+    }
     assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), before);
     for wrong in ["{start: end}", "{path: ''}", "{rotate: {size: 1 MB}}"] {
         assert_eq!(build(wrong, ReadBy::Person).1.len(), 1, "{wrong}");

@@ -9,7 +9,8 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::cluster::ClusterClient;
 use ::redis::cluster_async::ClusterConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Value, cmd, from_redis_value};
-use trunkline_brokers::{ReadBy, redis_from_section, redis_source_from_section};
+use trunkline_adapter::ReadBy;
+use trunkline_brokers::{redis_from_section, redis_source_from_section};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::{Broker, CursorKey, Event, Source};
 use trunkline_testkit::services;
@@ -43,9 +44,7 @@ pub(crate) fn broker(yaml: &str) -> Arc<dyn Broker> {
 
 /// The source of a section without a fault.
 pub(crate) fn source(yaml: &str) -> Arc<dyn Source> {
-    let (source, said) = read(yaml, |section, directory| {
-        redis_source_from_section(section, directory, ReadBy::Gateway { position: Path::new("/nowhere/position") })
-    });
+    let (source, said) = read(yaml, |section, directory| redis_source_from_section(section, directory, ReadBy::Gateway));
     assert_eq!(said, [""; 0], "{yaml}");
     source.unwrap()
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use trunkline_brokers::{Brokers, ReadBy, redis_from_section, redis_source_from_section};
+use trunkline_adapter::ReadBy;
+use trunkline_brokers::{brokers, redis_from_section, redis_source_from_section, sources};
 use trunkline_config::{Diagnostics, Document, Section, Style, UnknownKeys};
 
 use crate::redis_common::{read, source};
@@ -30,8 +31,8 @@ fn what_users_write_is_accepted() {
     ] {
         assert_eq!(said(yaml), [""; 0], "{yaml}");
     }
-    assert!(Brokers::default().find("Redis").unwrap().build.is_some());
-    assert!(Brokers::default().find("redis").unwrap().source.is_some());
+    assert!(brokers().find("Redis").unwrap().build.is_some());
+    assert!(sources().find("redis").unwrap().build.is_some());
 }
 
 #[test]
@@ -107,8 +108,14 @@ fn all_faults_are_found_at_once() {
 
 #[test]
 fn a_source_takes_the_section_of_a_broker_with_one_key() {
-    assert_eq!(source("url: localhost/1").place(), "stream `rasa_core_events` of Redis at localhost:6379, database 1");
-    assert_eq!(source("url: [a, b:7]\nstructure: list\nkey: x").place(), "list `x` of the Redis cluster at a:6379, b:7");
+    assert_eq!(
+        source("url: localhost/1").place().to_string(),
+        "stream `rasa_core_events` of Redis at localhost:6379, database 1"
+    );
+    assert_eq!(
+        source("url: [a, b:7]\nstructure: list\nkey: x").place().to_string(),
+        "list `x` of the Redis cluster at a:6379, b:7"
+    );
     let said = |yaml: &str| read(yaml, |section, directory| redis_source_from_section(section, directory, ReadBy::Person)).1;
     let both = "url: a\ngroup: g\nmax_length: 5\ntopic_map: {user: b}";
     assert_eq!(said(both), [""; 0]);

@@ -35,7 +35,7 @@ async fn what_the_broker_published_is_received_in_order_and_only_once_when_it_is
         let yaml = format!("url: {}\nstructure: {structure}\nkey: {key}", url());
         deliver(&*broker(&yaml), &batch(&journal[..600], &cursor)).await;
         let source = source(&yaml);
-        assert!(source.place().contains(&format!("{structure} `{key}` of Redis at 127.0.0.1")), "{}", source.place());
+        assert!(source.place().to_string().contains(&format!("{structure} `{key}` of Redis at 127.0.0.1")), "{}", source.place());
         let mut reader = source.open().await.unwrap();
         let first = receive(&mut *reader).await;
         assert!(first.len() <= 256);

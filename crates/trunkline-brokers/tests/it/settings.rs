@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_brokers::{Brokers, ReadBy};
+use trunkline_adapter::ReadBy;
+use trunkline_brokers::{brokers, find, sources};
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::Broker;
 
@@ -19,7 +20,7 @@ pub(crate) fn build(yaml: &str, directory: &Path) -> (Option<Arc<dyn Broker>>, V
             for shared in ["name", "filter", "lanes"] {
                 section.node(shared);
             }
-            Brokers::default().find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
+            find(&brokers(), &section.string("type").unwrap()).unwrap().build.unwrap()(section, directory)
         })
     });
     let said = diagnostics.sorted().into_iter().map(|diagnostic| {
@@ -173,11 +174,11 @@ fn the_examples_of_the_manual_are_accepted() {
                     for shared in ["name", "filter", "retry"] {
                         section.node(shared);
                     }
-                    Brokers::default().find(&section.string("type").unwrap()).unwrap().build.unwrap()(section, manual.as_path())
+                    find(&brokers(), &section.string("type").unwrap()).unwrap().build.unwrap()(section, manual.as_path())
                         .is_some()
                 });
                 let sources = root.sections("sources", |section| {
-                    Brokers::default().find(&section.string("type").unwrap()).unwrap().source.unwrap()(
+                    sources().find(&section.string("type").unwrap()).unwrap().build.unwrap()(
                         section,
                         manual.as_path(),
                         ReadBy::Person,

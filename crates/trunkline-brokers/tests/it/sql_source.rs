@@ -6,16 +6,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use rusqlite::Connection;
 use sqlx::Executor as _;
-use trunkline_brokers::{ReadBy, sql_source_from_section};
+use trunkline_adapter::ReadBy;
+use trunkline_brokers::sql_source_from_section;
 use trunkline_core::{Broker as _, Reader, Received, Source};
 
 use crate::common::{batch, deliver, journal, key, reason, replay};
 use crate::servers::{Database, KINDS, Kind, Private, bodies, read};
 
 fn source(yaml: &str) -> Arc<dyn Source> {
-    let (source, said) = read(yaml, |section| {
-        sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway { position: Path::new("/nowhere/position") })
-    });
+    let (source, said) = read(yaml, |section| sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway));
     assert_eq!(said, [""; 0]);
     source.unwrap()
 }
@@ -321,12 +320,7 @@ async fn sessions_do_not_depend_on_the_defaults_of_the_server() {
 
 #[test]
 fn options_that_make_no_sense_are_errors() {
-    let said = |yaml: &str| {
-        read(yaml, |section| {
-            sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway { position: Path::new("/nowhere/position") })
-        })
-        .1
-    };
+    let said = |yaml: &str| read(yaml, |section| sql_source_from_section(section, Path::new("/nowhere"), ReadBy::Gateway)).1;
     assert_eq!(said("table: 'events; DROP TABLE events'").len(), 1);
     assert_eq!(said("table: a.b.c").len(), 1);
     assert_eq!(

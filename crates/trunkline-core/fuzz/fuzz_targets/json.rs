@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     let again = json::lay_out(document.as_str().as_bytes(), Layout::Dumps).expect("what was laid out is accepted");
     assert_eq!(again.as_str(), document.as_str());
     serde_json::from_str::<&serde_json::value::RawValue>(document.as_str()).expect("what is accepted is JSON");
-    let _ = (UserMessage::from_event(bytes), BotMessage::from_event(bytes), BotMessage::from_reply(document.as_str()));
+    let _ = (UserMessage::from_event(bytes), BotMessage::from_payload(&document), BotMessage::from_reply(document.as_str()));
     if let Ok(event) = NewEvent::from_document(&document, bytes, Some("c"), 1.0) {
         let body = std::str::from_utf8(&event.body).expect("a body is text");
         assert!(body.is_ascii() && !body.contains('\n'), "a body is a line of ASCII");

@@ -46,20 +46,24 @@ const PAYLOADS: [&str; 26] = [
 
 pub(super) fn members(document: &Document) -> Members<'_> {
     let event_type = payload_name(document).ok();
-    let channel = match event_type.as_deref() {
-        Some("user") => payload(document).and_then(|user| user.get_str("input_channel").map(|name| name.into_owned().into())),
-        _ => None,
-    };
+    let payload = event_type.as_deref().and_then(|name| document.object(name));
+    let payload = payload.as_ref();
+    let user = payload.filter(|_| event_type.as_deref() == Some("user"));
+    let is_anonymized = payload.and_then(|payload| payload.get("anonymized_at")).is_some_and(|raw| raw != "null");
     Members {
         conversation: document.get_str("conversation_id"),
         user: name(document, "user_id"),
         session: name(document, "session_id"),
         event_type,
         time: document.get("timestamp").filter(|raw| *raw != "null"),
-        id: document.get_str("event_id").filter(|id| !id.is_empty()),
+        // The copy without what is private comes later, under the same `event_id`, and is an event of its own.
+        id: document
+            .get_str("event_id")
+            .filter(|id| !id.is_empty())
+            .map(|id| if is_anonymized { Cow::Owned(format!("{id}:anonymized")) } else { id }),
         // A number; the vendor's reader takes it as a text too.
         sequence: word(document, "sequence").and_then(|number| number.parse().ok()),
-        channel,
+        channel: user.and_then(|user| Some(user.get_str("input_channel")?.into_owned().into())),
     }
 }
 
@@ -142,6 +146,13 @@ mod tests {
             ..Members::default()
         };
         assert_eq!(members(&event), expected);
+    }
+
+    #[test]
+    fn the_anonymized_copy_of_an_event_is_another() {
+        let id = |text: &str| members(&document(text)).id.unwrap().into_owned();
+        assert_eq!(id(r#"{"conversation_id": "c", "event_id": "e", "user": {"anonymized_at": null}}"#), "e");
+        assert_eq!(id(r#"{"conversation_id": "c", "event_id": "e", "user": {"anonymized_at": 1.5}}"#), "e:anonymized");
     }
 
     #[test]

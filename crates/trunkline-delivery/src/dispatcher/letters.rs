@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tokio::time::Instant;
-use trunkline_journal::{DeadLetterState, OpenDeadLetter, ReadError};
+use trunkline_journal::{DeadLetterId, DeadLetterState, OpenDeadLetter, ReadError};
 
 use super::Dispatcher;
 use crate::OnExhausted;
@@ -23,11 +23,11 @@ impl Dispatcher {
     pub(super) fn heed(&mut self, letters: Vec<OpenDeadLetter>) {
         let replays = letters.iter().filter(|letter| letter.state == DeadLetterState::Replay).count();
         self.has_more_replays = replays >= self.most_replays();
-        let held: HashSet<i64> = self.lanes.held().into_iter().collect();
+        let held: HashSet<DeadLetterId> = self.lanes.held().into_iter().collect();
         // What is not among them was dropped, unless it is one of those that did not fit in.
         if !self.has_more_replays {
-            let open: HashSet<i64> = letters.iter().map(|letter| letter.id).collect();
-            held.difference(&open).for_each(|letter| self.lanes.release(*letter));
+            let open: HashSet<&DeadLetterId> = letters.iter().map(|letter| &letter.id).collect();
+            held.iter().filter(|letter| !open.contains(letter)).for_each(|letter| self.lanes.release(letter));
         }
         for letter in letters {
             match letter.state {

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use trunkline_core::{CursorKey, EventId, Offset};
+use trunkline_core::{CursorKey, EventId, Offset, Receiver};
 use trunkline_journal::{Chunk, Journal, Progress, ReadError, Unavailable};
 
 use crate::attempt::{Attempt, Finished};
 use crate::breaker::{Breaker, Permission};
 use crate::lanes::{Lanes, Settled};
 use crate::readiness::Readiness;
-use crate::{BatchLimits, LaneMode, Metrics, Receiver, Report, Shutdown, Subscription};
+use crate::{BatchLimits, LaneMode, Metrics, Report, Shutdown, Subscription};
 use reading::Reading;
 use saving::SAVE_EVERY;
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 use trunkline_core::{Event, Offset};
-use trunkline_journal::{Progress, Unsettled};
+use trunkline_journal::{DeadLetterId, Progress, Unsettled};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{BatchLimits, LaneMode};
@@ -24,8 +24,8 @@ pub(crate) struct Owed {
     pub(crate) attempts: u32,
     /// When the first of them was made, in milliseconds since 1970.
     pub(crate) since: i64,
-    /// The number of the dead letter that is replayed with it.
-    pub(crate) letter: Option<i64>,
+    /// The dead letter that is replayed with it.
+    pub(crate) letter: Option<DeadLetterId>,
 }
 
 /// What became of an event that was taken.
@@ -34,7 +34,7 @@ pub(crate) enum Settled {
     /// Delivered, or a dead letter: nothing is owed any more.
     Done,
     /// It became this dead letter, and its lane is held for it.
-    Held(i64),
+    Held(DeadLetterId),
     /// To be tried again, not before this time.
     Again(Instant),
 }
@@ -45,7 +45,7 @@ struct Lane {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum State {
     /// Among the lanes that may be taken from, unless empty.
     #[default]
@@ -55,7 +55,7 @@ enum State {
     /// It failed and waits.
     Waiting(Instant),
     /// It waits for a person to decide about this dead letter.
-    Held(i64),
+    Held(DeadLetterId),
 }
 
 /// All lanes of a subscription.
@@ -69,7 +69,7 @@ pub(crate) struct Lanes {
     /// What is owed, taken or not, replays left out.
     owed: BTreeMap<Offset, Tries>,
     /// The dead letters that are replayed.
-    replays: BTreeSet<i64>,
+    replays: HashSet<DeadLetterId>,
     /// Nothing beyond this offset was settled, or tried in vain.
     touched_to: Offset,
     /// The bytes of the events held in queues.
@@ -93,7 +93,7 @@ impl Lanes {
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
             owed: BTreeMap::new(),
-            replays: BTreeSet::new(),
+            replays: HashSet::default(),
             touched_to: position.saturating_sub(1),
             bytes: 0,
             position,
@@ -146,13 +146,13 @@ impl Lanes {
 
     /// Puts a dead letter that is replayed before all others of its lane, behind older dead letters, and lets go of the lane
     /// when it was held for it.
-    pub(crate) fn replay(&mut self, letter: i64, offset: Offset, conversation: &str) {
+    pub(crate) fn replay(&mut self, letter: DeadLetterId, offset: Offset, conversation: &str) {
         let lane = self.key(conversation);
         // It may be held although it is replayed already: when that was decided before the lane heard of the dead letter.
-        if self.by_key.get(&lane).is_some_and(|lane| lane.state == State::Held(letter)) {
+        if self.by_key.get(&lane).is_some_and(|lane| lane.is_held_for(&letter)) {
             self.free(lane);
         }
-        if !self.replays.insert(letter) {
+        if !self.replays.insert(letter.clone()) {
             return;
         }
         self.enqueue(Owed { lane, offset, event: None, size: 0, attempts: 0, since: 0, letter: Some(letter) });
@@ -164,7 +164,7 @@ impl Lanes {
     }
 
     /// Holds the lane of `conversation` for a dead letter.
-    pub(crate) fn hold(&mut self, conversation: &str, letter: i64) {
+    pub(crate) fn hold(&mut self, conversation: &str, letter: DeadLetterId) {
         let key = self.key(conversation);
         let lane = self.by_key.entry(key).or_default();
         match lane.state {
@@ -179,14 +179,17 @@ impl Lanes {
     }
 
     /// The dead letters for which lanes are held.
-    pub(crate) fn held(&self) -> Vec<i64> {
-        let held = self.by_key.values().filter_map(|lane| if let State::Held(letter) = lane.state { Some(letter) } else { None });
+    pub(crate) fn held(&self) -> Vec<DeadLetterId> {
+        let held = self
+            .by_key
+            .values()
+            .filter_map(|lane| if let State::Held(letter) = &lane.state { Some(letter.clone()) } else { None });
         held.collect()
     }
 
     /// Lets go of the lane that is held for `letter`.
-    pub(crate) fn release(&mut self, letter: i64) {
-        let held = self.by_key.iter().find(|(_, lane)| lane.state == State::Held(letter));
+    pub(crate) fn release(&mut self, letter: &DeadLetterId) {
+        let held = self.by_key.iter().find(|(_, lane)| lane.is_held_for(letter));
         if let Some((&key, _)) = held {
             self.free(key);
         }
@@ -276,8 +279,8 @@ impl Lanes {
         let mut touched: HashMap<u64, State> = HashMap::default();
         for (mut owed, settled) in batch.into_iter().rev() {
             let is_settled = !matches!(settled, Settled::Again(_));
-            match owed.letter {
-                Some(letter) if is_settled => drop(self.replays.remove(&letter)),
+            match &owed.letter {
+                Some(letter) if is_settled => drop(self.replays.remove(letter)),
                 Some(_) => {}
                 None if is_settled => drop(self.owed.remove(&owed.offset)),
                 None => drop(self.owed.insert(owed.offset, Tries { attempts: owed.attempts, since: owed.since })),
@@ -302,16 +305,19 @@ impl Lanes {
             }
         }
         for (key, state) in touched {
-            if let Some(lane) = self.by_key.get_mut(&key) {
-                lane.state = state;
-            }
             match state {
                 State::Waiting(at) => {
                     self.unload(key);
                     self.waiting.insert((at, key));
                 }
                 State::Held(_) => self.unload(key),
-                State::Ready | State::Busy => self.free(key),
+                State::Ready | State::Busy => {
+                    self.free(key);
+                    continue;
+                }
+            }
+            if let Some(lane) = self.by_key.get_mut(&key) {
+                lane.state = state;
             }
         }
     }
@@ -352,13 +358,17 @@ impl Lane {
     /// Puts an event into its place: replays first, and everything in the order of the journal. What was tried in vain may find a
     /// replay before it that was asked for in the meantime.
     fn insert(&mut self, owed: Owed) {
-        let place = |owed: &Owed| (owed.letter.is_none(), owed.offset, owed.letter);
+        let place = |owed: &Owed| (owed.letter.is_none(), owed.offset);
         // Nearly everything comes in its order; to search for the end of a long lane costs more than all else that is done here.
         if self.queue.back().is_none_or(|last| place(last) <= place(&owed)) {
             return self.queue.push_back(owed);
         }
         let index = self.queue.partition_point(|other| place(other) < place(&owed));
         self.queue.insert(index, owed);
+    }
+
+    fn is_held_for(&self, letter: &DeadLetterId) -> bool {
+        matches!(&self.state, State::Held(held) if held == letter)
     }
 
     /// The offset of the event that is taken next.

@@ -12,6 +12,10 @@ fn event(conversation: u8, offset: Offset) -> Arc<Event> {
     Arc::new(event.recorded(JournalId::random(), Timestamp(1), offset))
 }
 
+fn id(number: u32) -> DeadLetterId {
+    DeadLetterId::new(&number.to_string())
+}
+
 fn offsets(batch: &[Owed]) -> Vec<Offset> {
     batch.iter().map(|owed| owed.offset).collect()
 }
@@ -99,13 +103,13 @@ fn a_held_lane_waits_for_its_dead_letter() {
     lanes.offer(event(0, 1), 0, 0);
     lanes.offer(event(0, 2), 0, 0);
     let batch = lanes.take(BatchLimits { events: 1, ..ANY }).unwrap();
-    lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(77))).collect());
+    lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(id(77)))).collect());
     assert!(lanes.take(ANY).is_none());
-    assert_eq!(lanes.held(), [77]);
-    lanes.replay(77, 1, "c0");
-    lanes.replay(77, 1, "c0");
+    assert_eq!(lanes.held(), [id(77)]);
+    lanes.replay(id(77), 1, "c0");
+    lanes.replay(id(77), 1, "c0");
     let batch = lanes.take(ANY).unwrap();
-    assert_eq!((offsets(&batch), batch[0].letter), (vec![1], Some(77)));
+    assert_eq!((offsets(&batch), batch[0].letter.clone()), (vec![1], Some(id(77))));
     lanes.settle(done(batch));
     assert_eq!(offsets(&lanes.take(ANY).unwrap()), [2]);
 }
@@ -115,15 +119,15 @@ fn a_lane_with_a_backlog_or_a_wait_can_be_held_all_the_same() {
     let (mut lanes, now) = (Lanes::new(LaneMode::Conversations, 1), Instant::now());
     lanes.offer(event(0, 2), 0, 0);
     lanes.offer(event(1, 3), 1, 1);
-    lanes.hold("c0", 77);
+    lanes.hold("c0", id(77));
     let batch = lanes.take(ANY).unwrap();
     lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Again(now))).collect());
-    lanes.hold("c1", 78);
+    lanes.hold("c1", id(78));
     lanes.wake(now);
     assert!(lanes.take(ANY).is_none());
-    lanes.release(78);
+    lanes.release(&id(78));
     assert_eq!(offsets(&lanes.take(ANY).unwrap()), [3]);
-    lanes.release(77);
+    lanes.release(&id(77));
     assert_eq!(offsets(&lanes.take(ANY).unwrap()), [2]);
 }
 
@@ -132,10 +136,10 @@ fn a_letter_that_is_to_be_replayed_before_its_lane_is_held_does_not_stay_held() 
     let mut lanes = Lanes::new(LaneMode::Conversations, 1);
     lanes.offer(event(0, 1), 0, 0);
     let batch = lanes.take(ANY).unwrap();
-    lanes.replay(77, 1, "c0");
-    lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(77))).collect());
+    lanes.replay(id(77), 1, "c0");
+    lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Held(id(77)))).collect());
     assert!(lanes.take(ANY).is_none());
-    lanes.replay(77, 1, "c0");
+    lanes.replay(id(77), 1, "c0");
     assert_eq!((offsets(&lanes.take(ANY).unwrap()), lanes.owed()), (vec![1], 1));
 }
 
@@ -146,9 +150,9 @@ fn what_comes_back_behind_a_dead_letter_stays_behind_its_replay() {
     lanes.offer(event(0, 2), 0, 0);
     let batch = lanes.take(ANY).unwrap();
     // A person was faster than the end of the attempt.
-    lanes.replay(77, 1, "c0");
-    lanes.settle(batch.into_iter().zip([Settled::Held(77), Settled::Again(now)]).collect());
-    lanes.replay(77, 1, "c0");
+    lanes.replay(id(77), 1, "c0");
+    lanes.settle(batch.into_iter().zip([Settled::Held(id(77)), Settled::Again(now)]).collect());
+    lanes.replay(id(77), 1, "c0");
     for offset in [1, 2] {
         let batch = lanes.take(ANY).unwrap();
         assert_eq!(offsets(&batch), [offset]);
@@ -160,9 +164,9 @@ fn what_comes_back_behind_a_dead_letter_stays_behind_its_replay() {
 fn letters_of_a_lane_are_replayed_in_their_order_and_before_what_waits() {
     let mut lanes = Lanes::new(LaneMode::Conversations, 1);
     lanes.offer(event(0, 9), 0, 0);
-    lanes.replay(5, 2, "c0");
-    lanes.replay(7, 4, "c0");
-    lanes.replay(6, 3, "c0");
+    lanes.replay(id(5), 2, "c0");
+    lanes.replay(id(7), 4, "c0");
+    lanes.replay(id(6), 3, "c0");
     for offset in [2, 3, 4, 9] {
         let batch = lanes.take(ANY).unwrap();
         assert_eq!(offsets(&batch), [offset]);

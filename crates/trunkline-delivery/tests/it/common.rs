@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
-use trunkline_core::{Batch, CursorKey, Event, EventId, Kind, NewEvent, Offset, Outcome};
-use trunkline_delivery::{Backoff, Delivery, Filter, LaneMode, Metrics, Receiver, Report, Shutdown, Subscription, start};
-use trunkline_journal::{Append, DeadLetter, DeadLetterState, Journal, Options, Progress};
+use trunkline_core::{Batch, CursorKey, Event, EventId, Kind, NewEvent, Offset, Outcome, Receiver};
+use trunkline_delivery::{Backoff, Delivery, Filter, LaneMode, Metrics, Report, Shutdown, Subscription, start};
+use trunkline_journal::{Append, Appender, DeadLetter, DeadLetterId, DeadLetterState, Journal, Options, Progress};
 
 /// The name of the subscription under test.
 pub(crate) const NAME: &str = "test";
@@ -48,19 +48,20 @@ pub(crate) fn subscription(lanes: LaneMode) -> Subscription {
 pub(crate) struct World {
     directory: TempDir,
     pub(crate) journal: Journal,
+    appender: Appender,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let journal = Journal::open(directory.path(), Options::default()).unwrap();
-        Self { directory, journal }
+        let (journal, appender) = Journal::open(directory.path(), Options::default()).unwrap();
+        Self { directory, journal, appender }
     }
 
     /// Closes the journal and opens it again, as a new process would.
     pub(crate) async fn reopen(&mut self) {
         self.journal.close().await;
-        self.journal = Journal::open(self.directory.path(), Options::default()).unwrap();
+        (self.journal, self.appender) = Journal::open(self.directory.path(), Options::default()).unwrap();
     }
 
     /// Appends one `user` event for each conversation named.
@@ -72,9 +73,10 @@ impl World {
     pub(crate) async fn append_with<T: AsRef<str>>(&self, conversations: &[T], event_type: &str, ballast: usize) {
         let events = conversations.iter().map(|conversation| {
             let body = format!("{{\"ballast\": \"{}\"}}", "x".repeat(ballast));
-            NewEvent::new(Kind::Event, conversation.as_ref(), event_type, body)
+            Append::one(NewEvent::new(Kind::Event, conversation.as_ref(), event_type, body))
         });
-        soon(self.journal.append(Append::many(events.collect()))).await.unwrap();
+        let appended = soon(self.appender.append_all(events.collect())).await;
+        assert!(appended.iter().all(Result::is_ok), "{appended:?}");
     }
 
     pub(crate) fn start(&self, subscription: Subscription, receiver: &Arc<impl Receiver + 'static>) -> Running {
@@ -99,7 +101,7 @@ impl World {
         self.letters().await
     }
 
-    pub(crate) async fn replay(&self, letter: i64) {
+    pub(crate) async fn replay(&self, letter: &DeadLetterId) {
         assert!(soon(self.journal.set_dead_letter(letter, DeadLetterState::Replay, None)).await.unwrap());
     }
 

@@ -76,7 +76,7 @@ async fn a_held_conversation_waits_across_a_restart_until_its_letter_is_replayed
     let fake = Arc::new(fake);
     let running = world.start(holding(), &fake);
     assert_eq!(fake.until_delivered(2).await.delivered_offsets(), [2, 4]);
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     assert_eq!(world.obituaries().await, [(1, Held, "poison".to_owned())]);
     running.drain().await;
 
@@ -86,7 +86,7 @@ async fn a_held_conversation_waits_across_a_restart_until_its_letter_is_replayed
     assert_eq!(fake.until(|log| log.has_delivered(6)).await.delivered_offsets(), [2, 4, 6]);
     eventually(async || running.report().owed == 2).await;
     is_mended.store(true, Ordering::SeqCst);
-    world.replay(letter).await;
+    world.replay(&letter).await;
     running.delivery.look_at_dead_letters();
     let log = fake.until_delivered(6).await;
     assert_eq!(log.delivered_offsets(), [2, 4, 6, 1, 3, 5]);
@@ -102,13 +102,13 @@ async fn a_held_conversation_waits_after_a_crash_too() {
     let (_, fake) = poisoned(1);
     let fake = Arc::new(fake);
     let running = world.start(holding(), &fake);
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     running.force().await;
     world.reopen().await;
     let running = world.start(holding(), &fake);
     world.append(&["b"]).await;
     assert_eq!(fake.until_delivered(1).await.delivered_offsets(), [3]);
-    soon(world.journal.delete_dead_letter(letter)).await.unwrap();
+    soon(world.journal.delete_dead_letter(&letter)).await.unwrap();
     running.delivery.look_at_dead_letters();
     let log = fake.until_delivered(2).await;
     assert_eq!((log.delivered_offsets(), log.tries(1)), (vec![3, 2], 1));
@@ -122,9 +122,9 @@ async fn a_held_conversation_goes_on_when_its_letter_is_dropped() {
     let (_, fake) = poisoned(1);
     let fake = Arc::new(fake);
     let running = world.start(holding(), &fake);
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     // At once: perhaps before the lane is held.
-    assert!(soon(world.journal.delete_dead_letter(letter)).await.unwrap());
+    assert!(soon(world.journal.delete_dead_letter(&letter)).await.unwrap());
     running.delivery.look_at_dead_letters();
     assert!(fake.until_delivered(2).await.has_delivered(2));
     running.drain().await;
@@ -139,9 +139,9 @@ async fn a_decision_about_a_letter_counts_however_early_it_comes() {
         let (is_mended, fake) = poisoned(first);
         let fake = Arc::new(fake);
         let running = world.start(holding(), &fake);
-        let letter = world.until_letters(1).await[0].id;
+        let letter = world.until_letters(1).await[0].id.clone();
         is_mended.store(true, Ordering::SeqCst);
-        world.replay(letter).await;
+        world.replay(&letter).await;
         running.delivery.look_at_dead_letters();
         assert_eq!(fake.until_delivered(2).await.delivered_offsets(), [first, first + 1]);
         running.drain().await;
@@ -157,11 +157,11 @@ async fn a_held_conversation_goes_on_when_its_letter_is_dropped_while_it_is_reje
     let fake = Arc::new(fake.gated(|event| event.offset == 1));
     fake.gate.add_permits(1);
     let running = world.start(holding(), &fake);
-    let letter = world.until_letters(1).await[0].id;
-    world.replay(letter).await;
+    let letter = world.until_letters(1).await[0].id.clone();
+    world.replay(&letter).await;
     running.delivery.look_at_dead_letters();
     fake.until(|log| log.tries(1) == 2).await;
-    assert!(soon(world.journal.delete_dead_letter(letter)).await.unwrap());
+    assert!(soon(world.journal.delete_dead_letter(&letter)).await.unwrap());
     fake.gate.add_permits(1);
     assert_eq!(fake.until_delivered(1).await.delivered_offsets(), [2]);
     running.drain().await;
@@ -246,7 +246,7 @@ async fn a_replayed_letter_that_arrives_is_gone() {
     let running = world.start(subscription(LaneMode::One), &fake);
     let letter = world.until_letters(1).await[0].clone();
     is_mended.store(true, Ordering::SeqCst);
-    world.replay(letter.id).await;
+    world.replay(&letter.id).await;
     running.delivery.look_at_dead_letters();
     let log = fake.until_delivered(2).await;
     assert_eq!((log.delivered_offsets(), log.delivered_ids()[1]), (vec![2, 1], letter.event.id));
@@ -262,9 +262,9 @@ async fn a_replay_that_was_decided_while_nothing_ran_is_made_at_the_start() {
     world.append(&["a"]).await;
     let (_, fake) = poisoned(1);
     let running = world.start(subscription(LaneMode::Conversations), &Arc::new(fake));
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     running.drain().await;
-    world.replay(letter).await;
+    world.replay(&letter).await;
     world.reopen().await;
     let fake = Arc::new(Fake::willing());
     let running = world.start(subscription(LaneMode::Conversations), &fake);
@@ -279,9 +279,9 @@ async fn a_replayed_letter_that_is_rejected_again_is_dead_again_for_the_new_reas
     world.append(&["a"]).await;
     let fake = Arc::new(Fake::each(|_, earlier| reject(if earlier == 0 { "first" } else { "second" })));
     let running = world.start(subscription(LaneMode::Conversations), &fake);
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     assert_eq!(world.obituaries().await, [(1, Dead, "first".to_owned())]);
-    world.replay(letter).await;
+    world.replay(&letter).await;
     assert_eq!(world.obituaries().await, [(1, Replay, "first".to_owned())]);
     let first = world.letters().await[0].clone();
     running.delivery.look_at_dead_letters();
@@ -302,10 +302,10 @@ async fn a_letter_that_is_replayed_twice_is_not_delivered_twice_at_once() {
     let mut subscription = subscription(LaneMode::Conversations);
     subscription.concurrency = 4;
     let running = world.start(subscription, &fake);
-    let letter = world.until_letters(1).await[0].id;
+    let letter = world.until_letters(1).await[0].id.clone();
     is_mended.store(true, Ordering::SeqCst);
     for _ in 0..5 {
-        world.replay(letter).await;
+        world.replay(&letter).await;
         running.delivery.look_at_dead_letters();
         fake.until(|log| log.tries(1) == 2).await;
         // Another conversation comes through, so the letter was looked at.
@@ -332,7 +332,7 @@ async fn letters_of_a_conversation_are_replayed_in_its_order() {
     let letters = world.until_letters(4).await;
     is_mended.store(true, Ordering::SeqCst);
     for letter in letters.iter().rev() {
-        world.replay(letter.id).await;
+        world.replay(&letter.id).await;
     }
     running.delivery.look_at_dead_letters();
     assert_eq!(fake.until_delivered(4).await.delivered_offsets(), [1, 2, 3, 4]);
@@ -356,7 +356,7 @@ async fn letters_of_which_not_all_fit_in_at_once_are_all_replayed_in_their_order
         let letters = world.until_letters(50).await;
         is_mended.store(true, Ordering::SeqCst);
         for letter in letters.iter().rev() {
-            world.replay(letter.id).await;
+            world.replay(&letter.id).await;
         }
         running.delivery.look_at_dead_letters();
         fake.until_delivered(50).await.assert_ordered(50);

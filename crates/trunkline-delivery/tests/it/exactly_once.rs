@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proptest::prelude::*;
 use tokio::sync::watch;
+use trunkline_core::Receiver;
 use trunkline_core::{Batch, CursorKey, Offset, Outcome};
-use trunkline_delivery::{LaneMode, Receiver};
+use trunkline_delivery::LaneMode;
 
 use crate::common::{World, eventually, reject, soon, subscription};
 

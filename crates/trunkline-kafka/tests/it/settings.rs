@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trunkline_brokers::{Brokers, ReadBy};
+use trunkline_adapter::{ReadBy, Table};
 use trunkline_core::Source;
-use trunkline_kafka::{KafkaBroker, add_to, kafka_source_from_section};
+use trunkline_kafka::{BROKER, KafkaBroker, SOURCE, kafka_source_from_section};
 
 use crate::common::from_yaml;
 
@@ -25,10 +25,9 @@ fn source(yaml: &str) -> (Option<Arc<dyn Source>>, Vec<String>) {
 
 #[test]
 fn the_row_is_found_by_its_type_and_by_the_class_of_the_original() {
-    let brokers = add_to(Brokers::default());
+    let (brokers, sources) = (Table::new("broker", [BROKER]), Table::new("source", [SOURCE]));
     for kind in ["kafka", "Kafka", "rasa.core.brokers.kafka.KafkaEventBroker"] {
-        let row = brokers.find(kind).unwrap();
-        assert!(row.build.is_some() && row.source.is_some() && !row.exactly_once, "{kind}");
+        assert!(brokers.find(kind).unwrap().build.is_some() && sources.find(kind).unwrap().build.is_some(), "{kind}");
     }
 }
 
@@ -172,7 +171,7 @@ fn a_source_has_topics_and_a_group() {
     let place = |yaml: &str| {
         let (source, said) = source(yaml);
         assert_eq!(said, [""; 0], "{yaml}");
-        source.unwrap().place()
+        source.unwrap().place().to_string()
     };
     assert_eq!(place("url: localhost\nsecurity_protocol: PLAINTEXT"), "topic rasa_core_events at localhost:9092");
     assert_eq!(place("url: [a, b]\nsecurity_protocol: PLAINTEXT\ntopic: [x, y]\ngroup_id: mine"), "topics x, y at a:9092,b:9092");

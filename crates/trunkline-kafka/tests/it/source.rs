@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::groups::GroupInfo;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
-use trunkline_brokers::ReadBy;
+use trunkline_adapter::ReadBy;
 use trunkline_core::{Event, Reader, Received, Source};
 use trunkline_kafka::kafka_source_from_section;
 use trunkline_testkit::services;

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use trunkline_brokers::Brokers;
 use trunkline_config::{Diagnostics, Severity};
+use trunkline_gateway::{Adapters, Plan, Project, listed};
 
 use super::ProjectArgs;
 use super::connect::{Connection, connect};
 use super::output::{self, Failure, Outcome};
-use crate::config::{Plan, Project, listed};
 
 /// Exits with 1 when there is an error, or with --connect when something cannot be reached; warnings alone are 0, unless they are
 /// taken for errors with --strict.
@@ -31,9 +30,9 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         let diagnostics = Diagnostics::new();
-        let plan = Project::new(&self.project.directory, self.project.overrides(), brokers.clone()).plan(&diagnostics);
+        let plan = Project::new(&self.project.directory, self.project.overrides(), adapters.clone()).plan(&diagnostics);
         let connections = match &plan {
             Some(plan) if self.connect => connections(plan)?,
             _ => Vec::new(),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use trunkline_config::Secret;
-use trunkline_journal::OfflineJournal;
+use trunkline_gateway::Control;
+use trunkline_journal::{DeadLetterId, ReadOnlyJournal};
 
 use super::output::Failure;
 use super::serve::reachable;
-use crate::gateway::Control;
 
 /// It is on this machine, or the interface that it listens on is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ impl Client {
 
     /// The gateway that runs on the journal in `directory`; `None` when nothing has the journal open.
     pub(super) fn of_running(directory: &Path) -> Result<Option<Self>, Failure> {
-        if !OfflineJournal::is_in_use(directory) {
+        if !ReadOnlyJournal::is_in_use(directory) {
             return Ok(None);
         }
         let Some(control) = Control::read(directory) else {
@@ -57,12 +57,12 @@ impl Client {
     }
 
     /// Has a dead letter delivered once more.
-    pub(super) async fn replay(&self, id: i64) -> Result<(), Failure> {
+    pub(super) async fn replay(&self, id: &DeadLetterId) -> Result<(), Failure> {
         self.send(self.request(Method::POST, &format!("/api/dead-letters/{id}/replay")).timeout(TIMEOUT)).await.map(drop)
     }
 
     /// Deletes a dead letter.
-    pub(super) async fn drop_dead_letter(&self, id: i64) -> Result<(), Failure> {
+    pub(super) async fn drop_dead_letter(&self, id: &DeadLetterId) -> Result<(), Failure> {
         self.send(self.request(Method::DELETE, &format!("/api/dead-letters/{id}")).timeout(TIMEOUT)).await.map(drop)
     }
 

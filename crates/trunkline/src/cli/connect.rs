@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use trunkline_core::Broker;
+use trunkline_gateway::Plan;
 
 use super::gist::shortened;
-use crate::config::Plan;
 
 /// The longest that one of them may take: a child process has 20 s to say hello, and 10 s to answer.
 const LIMIT: Duration = Duration::from_secs(35);

@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Clock, Event, JournalId, NewEvent, Received, Source, Timestamp};
 use trunkline_delivery::Backoff;
+use trunkline_gateway::{Adapters, Overrides, Project, there_is_no};
 
 use super::JournalArgs;
 use super::format::{count, event_line, stranger_line};
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
-use crate::config::{Overrides, Project, there_is_no};
 use address::Place;
 
 /// Follow a broker: print the events that it gives.
@@ -54,11 +53,11 @@ pub(super) struct Consume {
 }
 
 impl Consume {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
-        let source = self.open(brokers)?;
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
+        let source = self.open(adapters)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(async {
-            let mut following = Following { json: self.json, left: self.count, printed: 0 };
+            let mut following = Following { json: self.json, left: self.count, printed: 0, position: None };
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let result = tokio::select! {
                 result = following.follow(&*source) => result,
@@ -73,20 +72,20 @@ impl Consume {
         outcome
     }
 
-    fn open(&self, brokers: &Brokers) -> Result<Arc<dyn Source>, Failure> {
+    fn open(&self, adapters: &Adapters) -> Result<Arc<dyn Source>, Failure> {
         if let Some(address) = &self.address {
-            return self.place.source(address, brokers);
+            return self.place.source(address, adapters);
         }
         let overrides = Overrides { endpoints: self.endpoints.clone(), ..Overrides::default() };
         if let Some(name) = &self.broker {
             let diagnostics = Diagnostics::new();
-            let project = Project::new(&self.journal.project, overrides, brokers.clone());
+            let project = Project::new(&self.journal.project, overrides, adapters.clone());
             let source = project.source_of_broker(name, &diagnostics);
             output::diagnostics(&diagnostics);
             return Ok(source.ok_or_else(|| Failure::reported(&diagnostics))?.source);
         }
         let name = self.source.as_deref().unwrap_or_default();
-        let sources = super::plan(&self.journal.project, overrides, brokers)?.sources;
+        let sources = super::plan(&self.journal.project, overrides, adapters)?.sources;
         let found = sources.iter().find(|source| source.name == name).map(|source| Arc::clone(&source.source));
         let names = sources.iter().map(|source| &source.name);
         found.ok_or_else(|| Failure::new(there_is_no(&format!("source `{name}` in trunkline.yml"), names)))
@@ -99,6 +98,8 @@ struct Following {
     /// How many messages are still to be printed; `None` when there is no end to it.
     left: Option<u64>,
     printed: u64,
+    /// How far the source is read, where it cannot remember that itself.
+    position: Option<String>,
 }
 
 impl Following {
@@ -123,7 +124,7 @@ impl Following {
         was_open: &mut bool,
         failures: &mut u32,
     ) -> Result<Result<(), String>, Failure> {
-        let mut reader = match source.open().await {
+        let mut reader = match source.open_at(self.position.as_deref()).await {
             Ok(reader) => reader,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -139,10 +140,14 @@ impl Following {
             self.print(printed)?;
             self.left = self.left.map(|left| left.saturating_sub(printed.len() as u64));
             // Settling takes in all that was received.
-            if printed.len() == batch.len()
-                && let Err(reason) = reader.settle().await
-            {
-                return Ok(Err(reason));
+            if printed.len() == batch.len() {
+                match reader.position().await {
+                    Ok(position) => self.position = position,
+                    Err(reason) => return Ok(Err(reason)),
+                }
+                if let Err(reason) = reader.settle().await {
+                    return Ok(Err(reason));
+                }
             }
             // Only what was read shows that it goes well: a source may open again and again, and give nothing.
             *failures = 0;
@@ -196,7 +201,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use trunkline_core::Reader;
+    use trunkline_core::{Place as SourcePlace, Reader};
 
     use super::*;
 
@@ -206,11 +211,11 @@ mod tests {
 
     #[async_trait]
     impl Source for Broken {
-        fn place(&self) -> String {
-            "nowhere".to_owned()
+        fn place(&self) -> SourcePlace {
+            "nowhere".into()
         }
 
-        async fn open(&self) -> Result<Box<dyn Reader>, String> {
+        async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(Box::new(Self::default()))
         }
@@ -234,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_source_that_opens_and_gives_nothing_is_opened_less_and_less_often() {
         let source = Broken::default();
-        let mut following = Following { json: true, left: None, printed: 0 };
+        let mut following = Following { json: true, left: None, printed: 0, position: None };
         // A clock that jumps from wait to wait.
         let following = tokio::time::timeout(Duration::from_secs(100), following.follow(&source));
         assert!(following.await.is_err());

@@ -2,9 +2,9 @@
 
 use clap::Args;
 use serde::Serialize;
-use trunkline_brokers::Brokers;
 use trunkline_core::{Offset, Timestamp};
-use trunkline_journal::{ConversationSummary, Limits, OfflineJournal};
+use trunkline_gateway::Adapters;
+use trunkline_journal::{By, ConversationSummary, Limits, ReadOnlyJournal};
 
 use super::JournalArgs;
 use super::format::{local, rfc3339, table};
@@ -43,8 +43,8 @@ struct Conversation {
 }
 
 impl List {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
-        let journal = OfflineJournal::open(&self.journal.directory(brokers)?)?;
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
+        let journal = ReadOnlyJournal::open(&self.journal.directory(adapters)?)?;
         let summaries = journal.conversations(usize::try_from(self.limit)?)?;
         let list = summaries.into_iter().map(|summary| Conversation::read(&journal, summary)).collect::<Result<Vec<_>, _>>()?;
         if self.json {
@@ -61,12 +61,15 @@ impl List {
 }
 
 impl Conversation {
-    fn read(journal: &OfflineJournal, summary: ConversationSummary) -> Result<Self, Failure> {
+    fn read(journal: &ReadOnlyJournal, summary: ConversationSummary) -> Result<Self, Failure> {
         let ConversationSummary { conversation, events, first, last } = summary;
         let time = journal.event(last)?.map(|event| event.time);
         let from = last.saturating_sub(LOOK_BACK).max(first);
-        let newest =
-            journal.conversation(&conversation, from, Limits { events: usize::try_from(LOOK_BACK)?, ..Limits::default() })?;
+        let newest = journal.read_by(
+            By::Conversation(&conversation),
+            from,
+            Limits { events: usize::try_from(LOOK_BACK)?, ..Limits::default() },
+        )?;
         let last_text = newest.events.iter().rev().find_map(|event| text(event));
         Ok(Self { id: conversation, events, first, last, last_time: time.map(rfc3339), last_text, time })
     }

@@ -4,15 +4,14 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use trunkline_brokers::Brokers;
-use trunkline_journal::{DeadLetter, DeadLetterState, Journal, OfflineJournal};
+use trunkline_gateway::{Adapters, JournalPlan};
+use trunkline_journal::{DeadLetter, DeadLetterId, DeadLetterState, Journal, ReadOnlyJournal};
 
 use super::JournalArgs;
 use super::client::Client;
 use super::format::{count, dead_letter_json, local, table};
 use super::gist::{gist, shortened};
 use super::output::{self, Failure, Outcome};
-use crate::config::JournalPlan;
 
 /// Look at the events that a subscription gave up on, and decide about them.
 ///
@@ -32,20 +31,20 @@ pub(super) struct DeadLetters {
 enum Command {
     /// List them, the oldest first.
     List {
-        /// Only those of this subscription: the name of a broker, or `assistant`.
+        /// Only those of this subscription: the name of a broker, `assistant`, or `channel:` and the name of a channel.
         #[arg(long, value_name = "NAME")]
         subscription: Option<String>,
     },
     /// Show one with its event and why it was given up.
     Show {
-        /// Its number.
-        id: i64,
+        /// Its id, as `list` shows it.
+        id: String,
     },
     /// Deliver some once more: at once when a gateway runs, otherwise when the next one starts.
     Replay {
-        /// Their numbers.
+        /// Their ids, as `list` shows them.
         #[arg(value_name = "ID", required_unless_present = "all")]
-        ids: Vec<i64>,
+        ids: Vec<String>,
         /// All of them.
         #[arg(long, conflicts_with = "ids")]
         all: bool,
@@ -55,9 +54,9 @@ enum Command {
     },
     /// Delete some for good; their events are never delivered to that subscription.
     Drop {
-        /// Their numbers.
+        /// Their ids, as `list` shows them.
         #[arg(value_name = "ID", required = true)]
-        ids: Vec<i64>,
+        ids: Vec<String>,
         /// Do not ask. It asks on a terminal only.
         #[arg(long, short)]
         yes: bool,
@@ -71,9 +70,9 @@ enum Change {
 }
 
 impl DeadLetters {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
-        let plan = self.journal.plan(brokers)?;
-        let journal = OfflineJournal::open(&plan.directory)?;
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
+        let plan = self.journal.plan(adapters)?;
+        let journal = ReadOnlyJournal::open(&plan.directory)?;
         let json = self.json;
         match self.command {
             Command::List { subscription } => list(&journal.dead_letters(subscription.as_deref())?, json),
@@ -95,13 +94,13 @@ impl DeadLetters {
     }
 }
 
-/// The dead letters of these numbers; when one does not exist, nothing is done with the others.
-fn letters(journal: &OfflineJournal, ids: &[i64]) -> Result<Vec<DeadLetter>, Failure> {
+/// The dead letters of these ids; when one does not exist, nothing is done with the others.
+fn letters(journal: &ReadOnlyJournal, ids: &[String]) -> Result<Vec<DeadLetter>, Failure> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for &id in ids {
-        match journal.dead_letter(id)? {
+    for id in ids {
+        match journal.dead_letter(&DeadLetterId::new(id))? {
             Some(letter) => found.push(letter),
-            None => missing.push(id.to_string()),
+            None => missing.push(id.as_str()),
         }
     }
     if missing.is_empty() {
@@ -187,8 +186,8 @@ fn change(plan: JournalPlan, letters: &[DeadLetter], change: Change, json: bool)
             Some(client) => {
                 for letter in letters {
                     match change {
-                        Change::Replay => client.replay(letter.id).await?,
-                        Change::Drop => client.drop_dead_letter(letter.id).await?,
+                        Change::Replay => client.replay(&letter.id).await?,
+                        Change::Drop => client.drop_dead_letter(&letter.id).await?,
                     }
                     report(letter, change, json)?;
                 }
@@ -196,7 +195,7 @@ fn change(plan: JournalPlan, letters: &[DeadLetter], change: Change, json: bool)
             }
             None if letters.is_empty() => Ok(()),
             None => {
-                let journal = Journal::open(&plan.directory, plan.options)?;
+                let (journal, _appender) = Journal::open(&plan.directory, plan.options)?;
                 let result = change_in(&journal, letters, change, json).await;
                 journal.close().await;
                 result
@@ -219,8 +218,8 @@ fn change(plan: JournalPlan, letters: &[DeadLetter], change: Change, json: bool)
 async fn change_in(journal: &Journal, letters: &[DeadLetter], change: Change, json: bool) -> Result<(), Failure> {
     for letter in letters {
         let existed = match change {
-            Change::Replay => journal.set_dead_letter(letter.id, DeadLetterState::Replay, None).await?,
-            Change::Drop => journal.delete_dead_letter(letter.id).await?,
+            Change::Replay => journal.set_dead_letter(&letter.id, DeadLetterState::Replay, None).await?,
+            Change::Drop => journal.delete_dead_letter(&letter.id).await?,
         };
         if existed {
             report(letter, change, json)?;
@@ -234,5 +233,5 @@ fn report(letter: &DeadLetter, change: Change, json: bool) -> Result<(), Failure
         Change::Replay => "replay",
         Change::Drop => "dropped",
     };
-    if json { output::report(json!({"id": letter.id, "state": state}).to_string()) } else { Ok(()) }
+    if json { output::report(json!({"id": letter.id.as_str(), "state": state}).to_string()) } else { Ok(()) }
 }

@@ -17,10 +17,11 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use trunkline_brokers::{Brokers, SqlTrackerStore};
+use trunkline_brokers::SqlTrackerStore;
 use trunkline_config::Diagnostics;
 use trunkline_core::{CursorKey, JournalId};
-use trunkline_journal::OfflineJournal;
+use trunkline_gateway::{Adapters, BrokerPlan, Overrides, Plan, Project, listed, there_is_no};
+use trunkline_journal::ReadOnlyJournal;
 
 use super::JournalArgs;
 use super::connect::is_ready;
@@ -28,7 +29,6 @@ use super::format::count;
 use super::init::argument;
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
-use crate::config::{BrokerPlan, Overrides, Plan, Project, listed, there_is_no};
 use history::Opened;
 use run::{Export, Halt, Report};
 use state::{Origin, Seconds, Selection, State, States};
@@ -87,7 +87,7 @@ pub(super) struct ExportCommand {
 }
 
 impl ExportCommand {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         if let (Some(minimum), Some(maximum)) = (self.minimum_timestamp, self.maximum_timestamp)
             && maximum < minimum
         {
@@ -95,22 +95,25 @@ impl ExportCommand {
             return Err(Failure::new(format!("the maximum timestamp {maximum} is before the minimum timestamp {minimum}")));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(self.export(brokers));
+        let outcome = runtime.block_on(self.export(adapters));
         // A broker that hangs in a system call must not keep the process.
         runtime.shutdown_timeout(Duration::from_secs(1));
         outcome
     }
 
-    async fn export(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    async fn export(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         let overrides = Overrides { endpoints: self.endpoints.clone(), ..Overrides::default() };
-        let plan = super::plan(&self.journal.project, overrides.clone(), brokers)?;
-        let project = Project::new(&self.journal.project, overrides, brokers.clone());
+        let plan = super::plan(&self.journal.project, overrides.clone(), adapters)?;
+        let project = Project::new(&self.journal.project, overrides, adapters.clone());
         let states = States::new(&plan.journal.directory);
         let resumed = self.resume.as_deref().map(|id| states.load(id)).transpose().map_err(Failure::new)?;
         let broker = broker(&plan, resumed.as_ref().map(|state| state.broker.as_str()).or(self.broker.as_deref()))?;
         let origin = resumed.as_ref().map_or_else(|| self.origin(&plan), |state| state.origin);
         let opened = match origin {
-            Origin::Journal => Opened::Journal(Box::new(OfflineJournal::open(&plan.journal.directory)?)),
+            Origin::Journal => {
+                let directory = plan.journal.directory.clone();
+                Opened::Journal { journal: Box::new(ReadOnlyJournal::open(&directory)?), directory }
+            }
             Origin::TrackerStore => Opened::TrackerStore(tracker_store(&project, &plan)?),
         };
         let name = broker.subscription.name.as_str();
@@ -120,10 +123,10 @@ impl ExportCommand {
         };
         let history = opened.history(&state)?;
         let journal = match &opened {
-            Opened::Journal(journal) => journal.id(),
+            Opened::Journal { journal, .. } => journal.id(),
             // Only a broker that remembers our journal cares.
             Opened::TrackerStore(_) => {
-                OfflineJournal::open(&plan.journal.directory).map_or_else(|_| JournalId::random(), |journal| journal.id())
+                ReadOnlyJournal::open(&plan.journal.directory).map_or_else(|_| JournalId::random(), |journal| journal.id())
             }
         };
         is_ready(&*broker.broker)
@@ -268,7 +271,7 @@ fn tracker_store(project: &Project, plan: &Plan) -> Result<SqlTrackerStore, Fail
     output::diagnostics(&diagnostics);
     store.ok_or_else(|| {
         let directory = plan.journal.directory.display();
-        Failure::new(match OfflineJournal::open(&plan.journal.directory) {
+        Failure::new(match ReadOnlyJournal::open(&plan.journal.directory) {
             Err(_) => format!("there is no journal in {directory}, and no tracker store that can be read"),
             Ok(_) => "there is no tracker store that can be read".to_owned(),
         })

@@ -102,6 +102,12 @@ pub(super) fn event_json(event: &Event) -> String {
         event_type: &'e str,
         kind: &'static str,
         channel: Option<&'e str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<&'e str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<&'e str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        answers: Option<Offset>,
     }
     let head = Head {
         offset: event.offset,
@@ -111,6 +117,9 @@ pub(super) fn event_json(event: &Event) -> String {
         event_type: &event.event_type,
         kind: kind_name(event.kind),
         channel: event.channel.as_deref(),
+        user: event.user.as_deref(),
+        session: event.session.as_deref(),
+        answers: event.answers,
     };
     with_event(&head, event)
 }
@@ -119,7 +128,7 @@ pub(super) fn event_json(event: &Event) -> String {
 pub(super) fn dead_letter_json(letter: &DeadLetter) -> String {
     #[derive(Serialize)]
     struct Head<'l> {
-        id: i64,
+        id: &'l str,
         subscription: &'l str,
         state: &'static str,
         reason: &'l str,
@@ -132,7 +141,7 @@ pub(super) fn dead_letter_json(letter: &DeadLetter) -> String {
         event_type: &'l str,
     }
     let head = Head {
-        id: letter.id,
+        id: letter.id.as_str(),
         subscription: &letter.subscription,
         state: letter.state.as_str(),
         reason: &letter.reason,

@@ -1,7 +1,8 @@
 //! An event in a few words, for a person at a terminal.
 
 use serde_json::{Map, Value};
-use trunkline_core::Event;
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{Event, shape};
 
 /// The longest gist in characters; the whole event is in `--json`.
 const MOST_CHARS: usize = 300;
@@ -12,8 +13,7 @@ const DULL: [&str; 8] =
 
 /// What happened, on one line, without characters that a terminal would act upon.
 pub(super) fn gist(event: &Event) -> String {
-    let body: Map<String, Value> = serde_json::from_slice(&event.body).unwrap_or_default();
-    shortened(&words(&event.event_type, &body), MOST_CHARS)
+    shortened(&words(&event.event_type, &payload(event).unwrap_or_default()), MOST_CHARS)
 }
 
 /// What a user or the assistant said; `None` for other events, and for those without a text.
@@ -21,8 +21,13 @@ pub(super) fn text(event: &Event) -> Option<String> {
     if !matches!(event.event_type.as_str(), "user" | "bot") {
         return None;
     }
-    let body: Map<String, Value> = serde_json::from_slice(&event.body).ok()?;
-    body.get("text")?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    payload(event)?.get("text")?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The object that tells what happened, whatever the shape of the event.
+fn payload(event: &Event) -> Option<Map<String, Value>> {
+    let document = json::lay_out(&event.body, Layout::Dumps).ok()?;
+    serde_json::from_str(shape::payload(event.shape, &document)?.as_str()).ok()
 }
 
 /// `text` on one line of at most `most` characters. What is cut off is shown by `…`, control characters and those that change

@@ -100,11 +100,10 @@ pub(super) fn argument(directory: &Path) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use trunkline_brokers::Brokers;
     use trunkline_config::{Diagnostics, Style};
+    use trunkline_gateway::{Adapters, Overrides, Plan, Project};
 
     use super::*;
-    use crate::config::{Overrides, Plan, Project};
 
     /// The plan of a project of these files, which has not a single warning.
     fn plan(files: &[(&str, &str)]) -> Plan {
@@ -113,7 +112,7 @@ mod tests {
             fs::write(directory.path().join(name), text).unwrap();
         }
         let diagnostics = Diagnostics::new();
-        let plan = Project::new(directory.path(), Overrides::default(), Brokers::default()).plan(&diagnostics);
+        let plan = Project::new(directory.path(), Overrides::default(), Adapters::default()).plan(&diagnostics);
         assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
         let mut plan = plan.unwrap();
         plan.journal.directory = plan.journal.directory.strip_prefix(directory.path()).unwrap().to_owned();
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_settings_is_in_the_file() {
-        let settings = include_str!("../config/settings.rs").split("mod tests").next().unwrap();
+        let settings = include_str!("../../../trunkline-gateway/src/config/settings.rs").split("mod tests").next().unwrap();
         let mut pieces = settings.split('"');
         let mut keys = BTreeSet::new();
         while let (Some(before), Some(text)) = (pieces.next(), pieces.next()) {

@@ -6,9 +6,9 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::json;
-use trunkline_brokers::Brokers;
 use trunkline_core::{Offset, Timestamp};
-use trunkline_journal::{Limits, OfflineJournal, StoredSubscription, Verification};
+use trunkline_gateway::Adapters;
+use trunkline_journal::{Limits, ReadOnlyJournal, StoredSubscription, Verification};
 
 use super::JournalArgs;
 use super::format::{count, local, print_chunk, rfc3339, table};
@@ -44,19 +44,20 @@ enum Command {
 }
 
 impl JournalCommand {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
-        let journal = OfflineJournal::open(&self.journal.directory(brokers)?)?;
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
+        let directory = self.journal.directory(adapters)?;
+        let journal = ReadOnlyJournal::open(&directory)?;
         match self.command {
-            Command::Stats => stats(&journal, self.json),
+            Command::Stats => stats(&journal, &directory, self.json),
             Command::Verify => verify(&journal, self.json),
             Command::Dump { from } => dump(&journal, from),
         }
     }
 }
 
-fn stats(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
+fn stats(journal: &ReadOnlyJournal, directory: &Path, json: bool) -> Result<Outcome, Failure> {
     let (stats, subscriptions) = (journal.stats()?, journal.subscriptions()?);
-    let (dead_letters, files) = (journal.dead_letter_count()?, files(journal.directory())?);
+    let (dead_letters, files) = (journal.dead_letter_count()?, files(directory)?);
     let records = (stats.head + 1).saturating_sub(stats.first);
     if json {
         let time = |millis: Option<i64>| millis.map(|millis| rfc3339(Timestamp(millis)));
@@ -65,10 +66,10 @@ fn stats(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
                 "unsettled": it.progress.unsettled.len(), "active": it.active, "updated": rfc3339(it.updated)})
         };
         let line = json!({
-            "id": stats.id, "directory": journal.directory(), "first": stats.first, "head": stats.head,
+            "id": stats.id, "directory": directory, "first": stats.first, "head": stats.head,
             "first_time": time(stats.first_time), "head_time": time(stats.head_time), "records": records,
             "bytes": stats.bytes, "conversations": stats.conversations, "indexed_to": stats.indexed_to,
-            "in_use": OfflineJournal::is_in_use(journal.directory()),
+            "in_use": ReadOnlyJournal::is_in_use(directory),
             "subscriptions": subscriptions.iter().map(subscription).collect::<Vec<_>>(),
             "dead_letters": dead_letters,
             "files": files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect::<Vec<_>>(),
@@ -79,7 +80,7 @@ fn stats(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
     let time = |millis: Option<i64>| millis.map_or_else(|| "-".to_owned(), |millis| local(Timestamp(millis)));
     for (key, value) in [
         ("journal", stats.id.clone()),
-        ("directory", journal.directory().display().to_string()),
+        ("directory", directory.display().to_string()),
         ("records", records.to_string()),
         ("first", format!("offset {}  {}", stats.first, time(stats.first_time))),
         ("last", format!("offset {}  {}", stats.head, time(stats.head_time))),
@@ -123,7 +124,7 @@ fn files(directory: &Path) -> Result<Vec<(String, u64)>, Failure> {
     Ok(files)
 }
 
-fn verify(journal: &OfflineJournal, json: bool) -> Result<Outcome, Failure> {
+fn verify(journal: &ReadOnlyJournal, json: bool) -> Result<Outcome, Failure> {
     // It shows itself on a terminal only.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}") {
@@ -164,7 +165,7 @@ fn findings(found: &Verification) -> Vec<String> {
     damaged.chain(missing).chain(late).chain(repeated).chain(database).collect()
 }
 
-fn dump(journal: &OfflineJournal, from: Offset) -> Result<Outcome, Failure> {
+fn dump(journal: &ReadOnlyJournal, from: Offset) -> Result<Outcome, Failure> {
     let end = journal.head()? + 1;
     let (mut next, mut is_sound) = (from.max(1), true);
     while next < end {

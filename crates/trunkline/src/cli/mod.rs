@@ -24,10 +24,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use trunkline_brokers::Brokers;
 use trunkline_config::Diagnostics;
+use trunkline_gateway::{Adapters, JournalPlan, Overrides, Plan, Project};
 
-use crate::config::{JournalPlan, Overrides, Plan, Project};
 use output::{Failure, Outcome};
 
 /// The event gateway for conversational assistants.
@@ -97,13 +96,13 @@ struct JournalArgs {
 
 impl JournalArgs {
     /// The directory of the project's journal.
-    fn directory(&self, brokers: &Brokers) -> Result<PathBuf, Failure> {
-        Ok(self.plan(brokers)?.directory)
+    fn directory(&self, adapters: &Adapters) -> Result<PathBuf, Failure> {
+        Ok(self.plan(adapters)?.directory)
     }
 
     /// Where the project's journal lies, and how it is kept.
-    fn plan(&self, brokers: &Brokers) -> Result<JournalPlan, Failure> {
-        Ok(plan(&self.project, Overrides::default(), brokers)?.journal)
+    fn plan(&self, adapters: &Adapters) -> Result<JournalPlan, Failure> {
+        Ok(plan(&self.project, Overrides::default(), adapters)?.journal)
     }
 }
 
@@ -115,24 +114,24 @@ enum LogFormat {
     Json,
 }
 
-/// Runs the command line of this process, with the brokers of ours.
+/// Runs the command line of this process with what this build has.
 pub fn main() -> ExitCode {
-    main_with(&crate::brokers())
+    main_with(&crate::adapters())
 }
 
-/// Runs the command line of this process, with `brokers`: those of [`brokers`](crate::brokers), and your own beside them.
-pub fn main_with(brokers: &Brokers) -> ExitCode {
+/// Runs the command line of this process with `adapters`: those of [`adapters`](crate::adapters), and your own beside them.
+pub fn main_with(adapters: &Adapters) -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(command) => command.run(brokers),
-        Command::Check(command) => command.run(brokers),
+        Command::Serve(command) => command.run(adapters),
+        Command::Check(command) => command.run(adapters),
         Command::Init(command) => command.run(),
-        Command::Shell(command) => command.run(brokers),
-        Command::Tail(command) => command.run(brokers),
-        Command::Consume(command) => command.run(brokers),
-        Command::Conversations(command) => command.run(brokers),
-        Command::DeadLetters(command) => command.run(brokers),
-        Command::Export(command) => command.run(brokers),
-        Command::Journal(command) => command.run(brokers),
+        Command::Shell(command) => command.run(adapters),
+        Command::Tail(command) => command.run(adapters),
+        Command::Consume(command) => command.run(adapters),
+        Command::Conversations(command) => command.run(adapters),
+        Command::DeadLetters(command) => command.run(adapters),
+        Command::Export(command) => command.run(adapters),
+        Command::Journal(command) => command.run(adapters),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut script);
@@ -143,9 +142,9 @@ pub fn main_with(brokers: &Brokers) -> ExitCode {
 }
 
 /// Reads the files of a project; what is wrong goes to standard error.
-fn plan(directory: &std::path::Path, overrides: Overrides, brokers: &Brokers) -> Result<Plan, Failure> {
+fn plan(directory: &std::path::Path, overrides: Overrides, adapters: &Adapters) -> Result<Plan, Failure> {
     let diagnostics = Diagnostics::new();
-    let plan = Project::new(directory, overrides, brokers.clone()).plan(&diagnostics);
+    let plan = Project::new(directory, overrides, adapters.clone()).plan(&diagnostics);
     output::diagnostics(&diagnostics);
     plan.ok_or_else(|| Failure::reported(&diagnostics))
 }

@@ -8,13 +8,10 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use trunkline_brokers::Brokers;
+use trunkline_gateway::{Adapters, Gateway, Overrides, Plan, Stopped, VERSION, listed};
 
 use super::output::{self, Failure, Outcome};
 use super::{LogFormat, ProjectArgs};
-use crate::VERSION;
-use crate::config::{Overrides, Plan, listed};
-use crate::gateway::{Gateway, Stopped};
 
 /// The options are named as Rasa's, and win over `trunkline.yml`.
 #[derive(Args, Debug)]
@@ -49,10 +46,10 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         start_logging(self.log_format);
         let directory = self.project.directory.clone();
-        let plan = super::plan(&directory, self.overrides(), brokers)?;
+        let plan = super::plan(&directory, self.overrides(), adapters)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let outcome = runtime.block_on(serve(plan));
         // A broker that hangs in a system call must not keep the process.
@@ -78,7 +75,7 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     // Signals are taken before the first event, so that none is lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
-    let channel = plan.channels.first().map_or("rest", |channel| channel.name());
+    let channel = plan.channels.first().map_or("rest", |channel| channel.name()).to_owned();
     let brokers = listed(plan.brokers.iter().map(|broker| &broker.subscription.name));
     let sources = Some(&plan.sources).filter(|sources| !sources.is_empty());
     let sources = sources.map(|sources| listed(sources.iter().map(|source| &source.name)));

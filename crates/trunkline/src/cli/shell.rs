@@ -10,15 +10,13 @@ use rustyline::error::ReadlineError;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use trunkline_brokers::Brokers;
+use trunkline_gateway::{Adapters, Gateway, Overrides, Plan};
 
 use super::ProjectArgs;
 use super::client::Client;
 use super::gist::shortened;
 use super::output::{self, Failure, Outcome};
 use super::serve::log_filter;
-use crate::config::{Overrides, Plan};
-use crate::gateway::Gateway;
 
 const CHANNEL: &str = "rest";
 const PROMPT: &str = "You: ";
@@ -41,9 +39,9 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         let overrides = Overrides { interface: Some("127.0.0.1".to_owned()), port: Some(0), ..self.project.overrides() };
-        let plan = super::plan(&self.project.directory, overrides, brokers)?;
+        let plan = super::plan(&self.project.directory, overrides, adapters)?;
         if !plan.channels.iter().any(|channel| channel.name() == CHANNEL) {
             return Err(Failure::new("the shell talks through the channel `rest`; add a line `rest:` to credentials.yml"));
         }

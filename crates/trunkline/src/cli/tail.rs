@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::MissedTickBehavior;
-use trunkline_brokers::Brokers;
 use trunkline_core::{Clock, Event, Offset};
-use trunkline_journal::{Chunk, Limits, OfflineJournal};
+use trunkline_gateway::Adapters;
+use trunkline_journal::{By, Chunk, Limits, ReadOnlyJournal};
 
 use super::JournalArgs;
 use super::format::print_chunk;
@@ -55,16 +55,20 @@ struct Selection {
     /// Only the events of this conversation.
     #[arg(long, value_name = "ID")]
     conversation: Option<String>,
+    /// Only the events of this user, in all conversations: those that name the user in a `user_id`, their own or that of their
+    /// metadata.
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
     /// Only events of this type, such as `user`; may be given more than once.
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
 }
 
 impl Tail {
-    pub(super) fn run(self, brokers: &Brokers) -> Result<Outcome, Failure> {
+    pub(super) fn run(self, adapters: &Adapters) -> Result<Outcome, Failure> {
         let follows = self.follow || !self.no_follow;
         let mut tail = Following {
-            journal: OfflineJournal::open(&self.journal.directory(brokers)?)?,
+            journal: ReadOnlyJournal::open(&self.journal.directory(adapters)?)?,
             selection: self.selection,
             json: self.json,
             next: 1,
@@ -84,7 +88,7 @@ impl Tail {
 }
 
 struct Following {
-    journal: OfflineJournal,
+    journal: ReadOnlyJournal,
     selection: Selection,
     json: bool,
     /// Everything below this offset is printed.
@@ -138,23 +142,29 @@ impl Following {
 impl Selection {
     fn accepts(&self, event: &Event) -> bool {
         self.conversation.as_ref().is_none_or(|conversation| event.conversation == conversation)
+            && self.user.as_ref().is_none_or(|user| event.user.as_deref() == Some(user.as_str()))
             && (self.types.is_empty() || self.types.iter().any(|name| event.event_type == name))
+    }
+
+    /// What the index can be asked for.
+    fn by(&self) -> Option<By<'_>> {
+        self.conversation.as_deref().map(By::Conversation).or_else(|| self.user.as_deref().map(By::User))
     }
 
     /// Shows the events from `from` up to, and without, `end` to `each`, in the order of the journal.
     fn read(
         &self,
-        journal: &OfflineJournal,
+        journal: &ReadOnlyJournal,
         from: Offset,
         end: Offset,
         each: &mut dyn FnMut(Chunk) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let limits = Limits::default();
-        let indexed = self.conversation.as_deref().filter(|_| end - from > FEW);
+        let indexed = self.by().filter(|_| end - from > FEW);
         let mut next = from;
         while next < end {
             let mut chunk = match indexed {
-                Some(conversation) => journal.conversation(conversation, next, limits)?,
+                Some(by) => journal.read_by(by, next, limits)?,
                 None => journal.read(next, limits)?,
             };
             let is_last = chunk.next <= next;
@@ -170,10 +180,10 @@ impl Selection {
     }
 
     /// The last `most` events before `end`, and the damaged records that were met on the way.
-    fn last(&self, journal: &OfflineJournal, end: Offset, most: usize) -> Result<(VecDeque<Arc<Event>>, Vec<Offset>), Failure> {
+    fn last(&self, journal: &ReadOnlyJournal, end: Offset, most: usize) -> Result<(VecDeque<Arc<Event>>, Vec<Offset>), Failure> {
         let (mut found, mut damaged) = (VecDeque::new(), Vec::new());
         // With an index everything is in reach at once; otherwise it looks back in steps that double.
-        let mut width = if self.conversation.is_some() { end } else { 256 };
+        let mut width = if self.by().is_some() { end } else { 256 };
         let mut end = end;
         while end > 1 && found.len() < most {
             let start = end.saturating_sub(width).max(1);

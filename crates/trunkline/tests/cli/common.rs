@@ -3,11 +3,12 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use trunkline_core::NewEvent;
-use trunkline_journal::{Append, Journal, Options};
+use trunkline_journal::{Append, Appender, Journal, Options};
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
@@ -66,10 +67,10 @@ fn event(body: &str) -> NewEvent {
 }
 
 /// Does something with the journal of the project in `directory`.
-pub(crate) fn with_journal<F: Future>(directory: &Path, work: impl FnOnce(Journal) -> F) -> F::Output {
+pub(crate) fn with_journal<F: Future>(directory: &Path, work: impl FnOnce(Arc<Appender>) -> F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let journal = Journal::open(&directory.join(".trunkline"), Options::default()).unwrap();
-        let result = work(journal.clone()).await;
+        let (journal, appender) = Journal::open(&directory.join(".trunkline"), Options::default()).unwrap();
+        let result = work(Arc::new(appender)).await;
         journal.close().await;
         result
     })
@@ -78,8 +79,12 @@ pub(crate) fn with_journal<F: Future>(directory: &Path, work: impl FnOnce(Journa
 /// A project with a journal of these events.
 pub(crate) fn project(events: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let events = events.iter().map(|body| event(body)).collect();
-    with_journal(directory.path(), |journal| async move { journal.append(Append::many(events)).await.unwrap() });
+    let appends = events.iter().map(|body| Append::one(event(body))).collect();
+    with_journal(directory.path(), |appender| async move {
+        for appended in appender.append_all(appends).await {
+            appended.unwrap();
+        }
+    });
     directory
 }
 

@@ -13,7 +13,8 @@ use crate::common::{CONVERSATION, Served, json_lines, project, run, with_journal
 fn project_with_dead_letters(dead: &'static [Offset]) -> TempDir {
     let directory = project(&CONVERSATION);
     fs::write(directory.path().join("endpoints.yml"), "event_broker: {type: file}\n").unwrap();
-    with_journal(directory.path(), |journal| async move {
+    with_journal(directory.path(), |appender| async move {
+        let journal = appender.journal();
         let mut letters = Vec::new();
         for &offset in dead {
             letters.push(NewDeadLetter {
@@ -34,8 +35,8 @@ fn dead_letters_are_listed_shown_and_decided_upon_in_the_journal() {
     let directory = project_with_dead_letters(&[1, 3, 4]);
     let ran = |arguments: &[&str]| run(directory.path(), &[&["dead-letters"], arguments].concat());
     let list = json_lines(&ran(&["list", "--json"]).done());
-    let ids: Vec<_> = list.iter().map(|letter| (letter["id"].as_i64().unwrap(), letter["offset"].as_i64().unwrap())).collect();
-    assert_eq!(ids, [(1, 1), (2, 3), (3, 4)]);
+    let ids: Vec<_> = list.iter().map(|letter| (letter["id"].as_str().unwrap(), letter["offset"].as_i64().unwrap())).collect();
+    assert_eq!(ids, [("1", 1), ("2", 3), ("3", 4)]);
     assert!(ran(&["list"]).done().lines().nth(1).unwrap().ends_with("the disk was on fire"));
     assert_eq!(ran(&["list", "--subscription", "other"]).done(), "There are no dead letters.\n");
     let shown = ran(&["show", "1"]).done();
@@ -44,8 +45,8 @@ fn dead_letters_are_listed_shown_and_decided_upon_in_the_journal() {
 
     assert!(ran(&["replay", "2", "77", "78"]).failed().contains("there is no dead letter 77, 78"));
     assert!(ran(&["replay", "2"]).done().contains("1 dead letter will be delivered again at the next `trunkline serve`"));
-    assert_eq!(ran(&["--json", "drop", "3"]).done(), "{\"id\":3,\"state\":\"dropped\"}\n");
-    assert_eq!(ran(&["replay", "--all", "--json"]).done(), "{\"id\":1,\"state\":\"replay\"}\n");
+    assert_eq!(ran(&["--json", "drop", "3"]).done(), "{\"id\":\"3\",\"state\":\"dropped\"}\n");
+    assert_eq!(ran(&["replay", "--all", "--json"]).done(), "{\"id\":\"1\",\"state\":\"replay\"}\n");
     let states: Vec<_> = json_lines(&ran(&["list", "--json"]).done()).iter().map(|it| it["state"].clone()).collect();
     assert_eq!(states, ["replay", "replay"]);
     assert_eq!(ran(&["replay", "--all"]).done(), "There are no dead letters to replay.\n");

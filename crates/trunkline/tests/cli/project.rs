@@ -203,7 +203,7 @@ fn init_overwrites_nothing() {
 fn the_example_project_has_no_mistakes() {
     let diagnostics = Diagnostics::new();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pizzeria");
-    let plan = Project::new(example, Overrides::default(), trunkline::brokers()).plan(&diagnostics);
+    let plan = Project::new(example, Overrides::default(), trunkline::adapters()).plan(&diagnostics);
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));
     let brokers: Vec<_> = plan.unwrap().brokers.into_iter().map(|broker| (broker.subscription.name, broker.kind)).collect();
     assert_eq!(brokers, [("kitchen".to_owned(), "file"), ("reports".to_owned(), "sql")]);

@@ -207,7 +207,7 @@ fn a_conversation_that_retention_removed_meanwhile_ends_nothing() {
     let id = held.export_up_to("b2", &["--conversation-ids", "ann,bob,eve"]);
     let database = |name: &str| Connection::open(held.path().join(".trunkline").join(name)).unwrap();
     database("journal.db").execute("DELETE FROM events WHERE conversation = 'bob'", ()).unwrap();
-    database("index.db").execute("DELETE FROM conversations WHERE name = 'bob'", ()).unwrap();
+    database("index.db").execute("DELETE FROM names WHERE name = 'bob'", ()).unwrap();
     let ran = held.resume(&id);
     assert_eq!((ran.code, &result(&ran)["total_events"]), (Some(0), &4.into()), "{ran:?}");
     assert_eq!(held.lines("arrived"), ["a1", "a2", "b1", "e1"]);

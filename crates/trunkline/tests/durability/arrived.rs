@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use trunkline_journal::OfflineJournal;
+use trunkline_journal::ReadOnlyJournal;
 use trunkline_testkit::{Exit, file_events, journal_bodies, sql_events};
 
 use super::clients::{Clients, Way};
@@ -19,7 +19,7 @@ pub(crate) fn assert_ended_well(exit: &Exit) {
 /// Every acknowledged request is in the journal: once, as it was sent, in the order of its client. One that was not
 /// acknowledged is there once, behind them, or not at all. Answers the bodies of the journal.
 pub(crate) fn assert_journal_has(directory: &Path, clients: &Clients) -> Vec<String> {
-    let verification = OfflineJournal::open(directory).unwrap().verify(&mut |_, _| {}).unwrap();
+    let verification = ReadOnlyJournal::open(directory).unwrap().verify(&mut |_, _| {}).unwrap();
     assert!(verification.is_sound(), "{verification:?}");
     assert_eq!(verification.repeated_identities, []);
     assert_every_message_is_answered(directory);

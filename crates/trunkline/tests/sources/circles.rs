@@ -29,7 +29,7 @@ sources:
 ";
     let project = Project::new().file("endpoints.yml", brokers).file("trunkline.yml", sources);
     let diagnostics = Diagnostics::new();
-    assert!(Files::new(project.directory(), Overrides::default(), trunkline::brokers()).plan(&diagnostics).is_none());
+    assert!(Files::new(project.directory(), Overrides::default(), trunkline::adapters()).plan(&diagnostics).is_none());
     let text = diagnostics.render(Style::Plain).replace(&format!("{}/", project.directory().display()), "");
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     let expected = [

@@ -14,7 +14,7 @@ async fn what_may_be_our_own_waits_until_the_journal_can_tell() {
     let gateway = start(&project, &queue).await;
     queue.push(Some("m"), event(1));
     until("it is settled", async || queue.settled() == 1).await;
-    let own = gateway.journal().event(1).await.unwrap().unwrap();
+    let own = gateway.partitions().home().journal().event(1).await.unwrap().unwrap();
     let journal = Connection::open(project.path(".trunkline/journal.db")).unwrap();
     journal.execute_batch("ALTER TABLE events RENAME TO hidden").unwrap();
     queue.push(Some(&own.id.to_string()), own.body.clone());
@@ -36,7 +36,7 @@ async fn a_source_that_hangs_while_it_settles_does_not_hold_up_the_stop() {
     queue.trouble([Trouble::HangInSettle]);
     let gateway = start(&project, &queue).await;
     queue.push(Some("m"), event(1));
-    until("it is appended", async || gateway.journal().head() == 1).await;
+    until("it is appended", async || gateway.partitions().home().journal().head() == 1).await;
     // The time of grace is not used up: all else ends in order.
     stop(gateway).await;
     let gateway = start(&project, &queue).await;

@@ -27,7 +27,7 @@ const FIXTURE: &str = include_str!("../fixtures/rasa-3.6.21-events.jsonl");
 
 fn plan(directory: &Path) -> Plan {
     let overrides = Overrides { interface: Some("127.0.0.1".to_owned()), port: Some(0), ..Overrides::default() };
-    Files::new(directory, overrides, trunkline::brokers()).plan(&Diagnostics::new()).unwrap()
+    Files::new(directory, overrides, trunkline::adapters()).plan(&Diagnostics::new()).unwrap()
 }
 
 /// A gateway on `project` that reads `queue` under the name `rabbit`.
@@ -224,7 +224,7 @@ async fn while_the_journal_is_full_nothing_is_settled_and_nothing_is_lost() {
     })
     .await;
     // The first is gone by then, so it is the offset that counts.
-    let (settled, appended) = (queue.settled(), usize::try_from(gateway.journal().head()).unwrap());
+    let (settled, appended) = (queue.settled(), usize::try_from(gateway.partitions().home().journal().head()).unwrap());
     assert!(settled <= appended && appended <= events.len(), "{settled} settled, {appended} appended of {}", events.len());
     lock.execute_batch("ROLLBACK").unwrap();
     drop(lock);
@@ -257,7 +257,7 @@ async fn what_the_gateway_published_itself_makes_no_circle() {
     let gateway = start(&project, &queue).await;
     queue.push(Some("m"), event(1));
     until("it is settled", async || queue.settled() == 1).await;
-    let own = gateway.journal().event(1).await.unwrap().unwrap();
+    let own = gateway.partitions().home().journal().event(1).await.unwrap().unwrap();
     queue.push(Some(&own.id.to_string()), own.body.clone());
     queue.push(Some("n"), event(2));
     until("everything is settled", async || queue.settled() == 3).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use trunkline_core::{Reader, Received, Source};
+use trunkline_core::{Place, Reader, Received, Source};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue(Arc<Inner>);
@@ -81,11 +81,11 @@ impl State {
 
 #[async_trait]
 impl Source for Queue {
-    fn place(&self) -> String {
-        "a queue of the test".to_owned()
+    fn place(&self) -> Place {
+        "a queue of the test".into()
     }
 
-    async fn open(&self) -> Result<Box<dyn Reader>, String> {
+    async fn open_at(&self, _position: Option<&str>) -> Result<Box<dyn Reader>, String> {
         let mut state = self.0.state.lock().unwrap();
         state.opened += 1;
         state.taken = 0;

@@ -17,7 +17,7 @@ sources:
 ";
     let project = Project::new().file("trunkline.yml", settings);
     let diagnostics = Diagnostics::new();
-    assert!(Files::new(project.directory(), Overrides::default(), trunkline::brokers()).plan(&diagnostics).is_none());
+    assert!(Files::new(project.directory(), Overrides::default(), trunkline::adapters()).plan(&diagnostics).is_none());
     let text = diagnostics.render(Style::Plain).replace(&format!("{}/", project.directory().display()), "");
     let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     for (error, expected) in errors.iter().zip([
@@ -39,7 +39,7 @@ fn a_source_is_called_after_its_type_unless_it_has_a_name() {
         "sources:\n  - {type: redis, url: \"redis://localhost\"}\n  - {name: eu.1, type: redis, url: \"redis://localhost\"}\n";
     let project = Project::new().file("trunkline.yml", settings);
     let diagnostics = Diagnostics::new();
-    let plan = Files::new(project.directory(), Overrides::default(), trunkline::brokers()).plan(&diagnostics);
+    let plan = Files::new(project.directory(), Overrides::default(), trunkline::adapters()).plan(&diagnostics);
     let names: Vec<_> = plan.unwrap().sources.into_iter().map(|source| (source.name, source.kind)).collect();
     assert_eq!(names, [("redis".to_owned(), "redis"), ("eu.1".to_owned(), "redis")]);
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(Style::Plain));

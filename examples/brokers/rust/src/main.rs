@@ -8,5 +8,5 @@ use trunkline::broker::BrokerSpec;
 
 fn main() -> ExitCode {
     let collector = BrokerSpec::new("collector", "a collector of lines over TCP", collector::from_section);
-    trunkline::main_with(&trunkline::brokers().with(collector))
+    trunkline::main_with(&trunkline::adapters().with_broker(collector))
 }

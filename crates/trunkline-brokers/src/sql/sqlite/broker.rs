@@ -6,10 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::ErrorCode;
 use tracing::info;
-use trunkline_core::{Batch, Broker, CursorKey, Offset, Outcome};
+use trunkline_core::{Batch, Broker, CursorKey, LastTrouble, Offset, Outcome, Place};
 
 use super::database::{Appended, Database, Location};
-use crate::LastTrouble;
 use crate::blocking::Blocking;
 use crate::cursor::{Astray, Cursor, Known, new_writer};
 use crate::job::Job;
@@ -73,8 +72,8 @@ impl Broker for SqlBroker {
         let _ = self.state.call(|state| state.database = None).await;
     }
 
-    fn writes_without_ids_to(&self) -> Option<String> {
-        Some(self.location.absolute().table(Table::Events.name()))
+    fn writes_without_ids_to(&self) -> Option<Place> {
+        Some(self.location.absolute().table(Table::Events.name()).into())
     }
 }
 

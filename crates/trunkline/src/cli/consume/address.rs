@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use trunkline_brokers::{Brokers, ReadBy};
+use trunkline_adapter::ReadBy;
 use trunkline_config::{Diagnostics, Document, Severity, UnknownKeys};
 use trunkline_core::Source;
+use trunkline_gateway::{Adapters, find_readable};
 
 use crate::cli::output::{self, Failure};
-use crate::config::find_readable;
 
 /// What an address leaves open.
 #[derive(Args, Clone, Debug, Default)]
@@ -54,10 +54,9 @@ const KINDS: [Addressed; 5] = [
 
 impl Place {
     /// The source at `address`.
-    pub(super) fn source(&self, address: &str, brokers: &Brokers) -> Result<Arc<dyn Source>, Failure> {
+    pub(super) fn source(&self, address: &str, adapters: &Adapters) -> Result<Arc<dyn Source>, Failure> {
         let (kind, section) = self.section(address).map_err(Failure::new)?;
-        let spec = find_readable(kind, brokers).map_err(Failure::new)?;
-        let build = spec.source.ok_or_else(|| Failure::new(brokers.not_built_in(spec)))?;
+        let (_, build) = find_readable(kind, adapters).map_err(Failure::new)?;
         let diagnostics = Diagnostics::new();
         let source = Document::parse("command line", &section, &|_| None, &diagnostics).and_then(|document| {
             document.read(UnknownKeys::Refuse, &diagnostics, |section| {

@@ -1,11 +1,12 @@
 //! The events of the past: where they are read from, which of them an export begins with, and where it goes on.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use trunkline_brokers::SqlTrackerStore;
 use trunkline_core::Event;
-use trunkline_journal::{Limits, OfflineJournal};
+use trunkline_journal::{By, Limits, ReadOnlyJournal};
 
 use super::journal::JournalHistory;
 use super::state::{Origin, Position, Selection, State};
@@ -14,7 +15,7 @@ use crate::cli::output::{self, Failure};
 
 /// Where the events are read from, open.
 pub(super) enum Opened {
-    Journal(Box<OfflineJournal>),
+    Journal { journal: Box<ReadOnlyJournal>, directory: PathBuf },
     TrackerStore(SqlTrackerStore),
 }
 
@@ -39,14 +40,14 @@ impl Opened {
     pub(super) async fn begin(&self, broker: &str, selection: Selection) -> Result<State, Failure> {
         let mut state = State::new(broker, self.origin(), self.place(), selection);
         match self {
-            Self::Journal(journal) => {
+            Self::Journal { journal, .. } => {
                 let head = journal.head()?;
                 if head == 0 {
                     return Err(Failure::new("the journal has no events"));
                 }
                 state.end = Some(head + 1);
                 let one = Limits { events: 1, ..Limits::default() };
-                let exists = |name: &str| journal.conversation(name, 1, one).map(|chunk| !chunk.events.is_empty());
+                let exists = |name: &str| journal.read_by(By::Conversation(name), 1, one).map(|chunk| !chunk.events.is_empty());
                 if let Some(wanted) = state.selection.conversations.take() {
                     let known = wanted.iter().map(|name| exists(name)).collect::<Result<Vec<_>, _>>()?;
                     state.selection.conversations = Some(chosen(wanted, &known, "the journal")?);
@@ -75,16 +76,15 @@ impl Opened {
         let (began, here) = (&state.place, self.place());
         if *began != here {
             return Err(Failure::new(match self {
-                Self::Journal(journal) => {
-                    let directory = journal.directory().display();
-                    format!("the export began with another journal than the one in {directory}")
+                Self::Journal { directory, .. } => {
+                    format!("the export began with another journal than the one in {}", directory.display())
                 }
                 Self::TrackerStore(_) => format!("the export began with {began}, and the endpoints file names {here}"),
             }));
         }
         let (conversations, position) = (state.selection.conversations.clone(), state.position.clone());
         Ok(match self {
-            Self::Journal(journal) => {
+            Self::Journal { journal, .. } => {
                 History::Journal(JournalHistory::new(journal, conversations, state.end.unwrap_or_default(), position))
             }
             Self::TrackerStore(store) => {
@@ -95,7 +95,7 @@ impl Opened {
 
     fn origin(&self) -> Origin {
         match self {
-            Self::Journal(_) => Origin::Journal,
+            Self::Journal { .. } => Origin::Journal,
             Self::TrackerStore(_) => Origin::TrackerStore,
         }
     }
@@ -103,7 +103,7 @@ impl Opened {
     /// Which journal or tracker store it is.
     fn place(&self) -> String {
         match self {
-            Self::Journal(journal) => journal.id().to_string(),
+            Self::Journal { journal, .. } => journal.id().to_string(),
             Self::TrackerStore(store) => store.to_string(),
         }
     }

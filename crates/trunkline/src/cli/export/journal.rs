@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use trunkline_core::{Event, Offset};
-use trunkline_journal::{Chunk, Limits, OfflineJournal};
+use trunkline_journal::{By, Chunk, Limits, ReadOnlyJournal};
 
 use super::history::Past;
 use super::state::Position;
 
 /// The journal up to a fixed offset: all of it, or some conversations one after another.
 pub(super) struct JournalHistory<'j> {
-    journal: &'j OfflineJournal,
+    journal: &'j ReadOnlyJournal,
     conversations: Option<Vec<String>>,
     end: Offset,
     position: Position,
 }
 
 impl<'j> JournalHistory<'j> {
-    pub(super) fn new(journal: &'j OfflineJournal, conversations: Option<Vec<String>>, end: Offset, position: Position) -> Self {
+    pub(super) fn new(journal: &'j ReadOnlyJournal, conversations: Option<Vec<String>>, end: Offset, position: Position) -> Self {
         let first = conversations.as_ref().and_then(|conversations| conversations.first().cloned());
         let conversation = position.conversation.or(first);
         Self { journal, conversations, end: end.max(1), position: Position { conversation, next: position.next.max(1) } }
@@ -30,7 +30,7 @@ impl<'j> JournalHistory<'j> {
             return Ok(self.turn().then(Vec::new));
         }
         let chunk = match &conversation {
-            Some(name) => self.journal.conversation(name, from, Limits::default()),
+            Some(name) => self.journal.read_by(By::Conversation(name), from, Limits::default()),
             None => self.journal.read(from, Limits::default()),
         };
         let Chunk { events, damaged, next } = chunk.map_err(|error| error.to_string())?;

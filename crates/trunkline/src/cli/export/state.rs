@@ -8,8 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use trunkline_core::Offset;
-
-use crate::config::there_is_no;
+use trunkline_gateway::there_is_no;
 
 /// The layout of the file.
 const VERSION: u32 = 1;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::history::Past;
 use super::state::Position;
-use crate::conversation::carry_channel;
+use trunkline_conversation::carry_channel;
 
 /// Some conversations of a tracker store, one after another.
 pub(super) struct StoreHistory<'s> {

@@ -1,0 +1,61 @@
+//! One append after another within a conversation.
+
+use tokio::sync::{Mutex, MutexGuard};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// So many conversations can be appended to at the same time; two share a lock by chance.
+const LOCKS: usize = 4_096;
+
+/// A lock for every conversation.
+#[derive(Debug)]
+pub(super) struct Locks(Vec<Mutex<()>>);
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self((0..LOCKS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Locks {
+    /// Held while a conversation is looked at and appended to.
+    pub(super) async fn one(&self, conversation: &str) -> MutexGuard<'_, ()> {
+        self.0[place(conversation)].lock().await
+    }
+
+    /// The same for several conversations. All who take several take them in one order, so none waits for another in a ring.
+    pub(super) async fn several<'c>(&self, conversations: impl Iterator<Item = &'c str>) -> Vec<MutexGuard<'_, ()>> {
+        let mut places: Vec<_> = conversations.map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut guards = Vec::with_capacity(places.len());
+        for place in places {
+            guards.push(self.0[place].lock().await);
+        }
+        guards
+    }
+}
+
+fn place(conversation: &str) -> usize {
+    usize::try_from(xxh3_64(conversation.as_bytes()) % LOCKS as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_conversation_is_locked_once_however_often_it_is_named_and_in_whatever_order() {
+        let locks = Locks::default();
+        let several = locks.several(["a", "b", "a"].into_iter()).await;
+        assert_eq!(several.len(), 2);
+        assert!(locks.0[place("a")].try_lock().is_err() && locks.0[place("b")].try_lock().is_err());
+        drop(several);
+        let one = locks.one("b").await;
+        let waiting = locks.several(["b", "a"].into_iter());
+        let mut waiting = std::pin::pin!(waiting);
+        let is_pending = std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+        assert!(is_pending.await);
+        drop(one);
+        assert_eq!(waiting.await.len(), 2);
+    }
+}

@@ -1,0 +1,298 @@
+//! The thread that writes the index behind the journal, and the memory it writes from.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use trunkline_core::{JournalId, Offset};
+
+use super::super::read;
+use super::super::row::Found;
+use super::file;
+use super::tail::{Entries, Tail};
+use crate::engine::Record;
+use crate::shared::Health;
+use crate::{By, ConversationSummary, OpenError};
+
+/// A set of this many records is written at once. Sorted writes get cheaper with size; memory and the time to read the tail
+/// again after a crash set the limit.
+const BATCH: usize = 16_384;
+/// The writer of the journal waits when so many records wait for the index, which bounds the memory.
+const MOST_WAITING: usize = 8 * BATCH;
+/// A smaller set is written after this time.
+const REST: Duration = Duration::from_secs(1);
+
+/// The index, shared by the writer, the readers and its own thread.
+#[derive(Debug)]
+pub(in crate::engine::sqlite) struct Index {
+    state: Mutex<State>,
+    changed: Condvar,
+    health: Arc<Health>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tail: Tail,
+    closing: bool,
+    /// Why the file cannot be used; it is made anew at the next start.
+    broken: Option<String>,
+    /// Identities and events below these offsets may be removed.
+    prune: (Offset, Offset),
+}
+
+impl Index {
+    /// Opens the file, reads what it has not seen yet from the journal, and starts the thread. `tick` is called about once a
+    /// second.
+    pub(in crate::engine::sqlite) fn start(
+        directory: &Path,
+        events: &Connection,
+        journal: JournalId,
+        head: Offset,
+        health: Arc<Health>,
+        tick: impl Fn() + Send + 'static,
+    ) -> Result<(Arc<Self>, JoinHandle<()>), OpenError> {
+        let path = directory.join("index.db");
+        let failed = |error: rusqlite::Error| OpenError::at(&path, &error);
+        let mut connection = file::open_for_writing(directory, journal, head).map_err(failed)?;
+        let rest = catch_up(&mut connection, events, journal, head).map_err(failed)?;
+        let state = State { tail: Tail { filling: rest, writing: None }, ..State::default() };
+        let index = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), health });
+        let (shared, directory) = (Arc::clone(&index), directory.to_owned());
+        let thread = std::thread::Builder::new()
+            .name("journal-index".to_owned())
+            .spawn(move || shared.run(connection, &directory, &tick))
+            .map_err(|error| OpenError::at(&path, &error))?;
+        Ok((index, thread))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the records of a commit. Waits while too many wait already.
+    pub(in crate::engine::sqlite) fn extend(&self, records: &[Record]) {
+        let mut state = self.lock();
+        while state.tail.filling.records >= MOST_WAITING && state.broken.is_none() && !state.closing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.broken.is_some() {
+            return;
+        }
+        for record in records {
+            state.tail.filling.add(record);
+        }
+        if state.tail.filling.records >= BATCH {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The offsets of the records of a conversation whose identity may be `identity`, ascending; `file` is a connection to the index
+    /// file.
+    pub(in crate::engine::sqlite) fn identity(
+        &self,
+        file: &Connection,
+        conversation: &str,
+        identity: &str,
+    ) -> Result<Vec<Offset>, String> {
+        let hash = super::hash(conversation, identity);
+        let recent = self.usable()?.tail.identity(hash);
+        let mut found = file::identity(file, hash).map_err(|error| self.break_down(&error))?;
+        merge(&mut found, recent);
+        Ok(found)
+    }
+
+    /// Up to `most` offsets of a name from `from` on, ascending.
+    pub(in crate::engine::sqlite) fn named(
+        &self,
+        file: &Connection,
+        by: By<'_>,
+        from: Offset,
+        most: usize,
+    ) -> Result<Vec<Offset>, String> {
+        let recent = self.usable()?.tail.named(by);
+        let mut found = file::named(file, by, from, most).map_err(|error| self.break_down(&error))?;
+        merge(&mut found, recent.into_iter().filter(|offset| *offset >= from));
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// Up to `most` offsets of a name before `before`, descending.
+    pub(in crate::engine::sqlite) fn named_back(
+        &self,
+        file: &Connection,
+        by: By<'_>,
+        before: Offset,
+        most: usize,
+    ) -> Result<Vec<Offset>, String> {
+        let recent = self.usable()?.tail.named(by);
+        let mut found: Vec<_> = recent.into_iter().rev().filter(|offset| *offset < before).take(most).collect();
+        if let Some(rest) = most.checked_sub(found.len()).filter(|rest| *rest > 0) {
+            // At the seam some are in both.
+            let before = found.last().map_or(before, |last| before.min(*last));
+            found.extend(file::named_back(file, by, before, rest).map_err(|error| self.break_down(&error))?);
+        }
+        Ok(found)
+    }
+
+    /// The conversations, those with the newest events first.
+    pub(in crate::engine::sqlite) fn conversations(
+        &self,
+        file: &Connection,
+        most: usize,
+    ) -> Result<Vec<ConversationSummary>, String> {
+        let mut recent = self.usable()?.tail.summaries();
+        let mut found = file::conversations(file, most).map_err(|error| self.break_down(&error))?;
+        for summary in &mut found {
+            if let Some((events, _, last)) = recent.remove(summary.conversation.as_str())
+                && last > summary.last
+            {
+                summary.events += events;
+                summary.last = last;
+            }
+        }
+        found.extend(recent.into_iter().map(|(name, (events, first, last))| ConversationSummary {
+            conversation: name.into(),
+            events,
+            first,
+            last,
+        }));
+        found.sort_unstable_by_key(|summary| std::cmp::Reverse(summary.last));
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// Allows identities and events below these offsets to be removed.
+    pub(in crate::engine::sqlite) fn allow_pruning(&self, identities: Offset, events: Offset) {
+        self.lock().prune = (identities, events);
+    }
+
+    /// Lets the thread write what it has and end.
+    pub(in crate::engine::sqlite) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_all();
+    }
+
+    fn usable(&self) -> Result<MutexGuard<'_, State>, String> {
+        let state = self.lock();
+        match &state.broken {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(state),
+        }
+    }
+
+    /// Remembers that the file cannot be used, and says so.
+    fn break_down(&self, error: &rusqlite::Error) -> String {
+        let reason = format!("its index file index.db cannot be used ({error}); it is made anew at the next start");
+        let mut state = self.lock();
+        if state.broken.is_none() {
+            tracing::error!(%error, "Index file failed");
+            self.health.impair(&reason);
+            state.broken = Some(reason.clone());
+            state.tail = Tail::default();
+        }
+        self.changed.notify_all();
+        reason
+    }
+
+    fn run(&self, mut connection: Connection, directory: &Path, tick: &dyn Fn()) {
+        let mut part = 0;
+        let mut ticked = Instant::now();
+        loop {
+            let Some(entries) = self.next_set() else { break };
+            if entries.records > 0 {
+                match file::write(&mut connection, &entries) {
+                    Ok(()) => {
+                        let mut state = self.lock();
+                        state.tail.writing = None;
+                        self.changed.notify_all();
+                    }
+                    Err(error) if is_passing(&error) => {
+                        // A full disk passes: put the set back in front.
+                        tracing::warn!(%error, "Index was not written");
+                        self.put_back(&entries);
+                    }
+                    Err(error) => drop(self.break_down(&error)),
+                }
+            }
+            if ticked.elapsed() >= REST {
+                ticked = Instant::now();
+                let (identities, events) = self.lock().prune;
+                if identities > 1 || events > 1 {
+                    if let Err(error) = file::prune(&mut connection, part, identities, events) {
+                        tracing::warn!(%error, "Index was not pruned");
+                    }
+                    part = (part + 1) % file::PRUNE_PARTS;
+                }
+                tick();
+            }
+        }
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        drop(connection);
+        if self.lock().broken.is_some() {
+            file::remove(directory);
+        }
+    }
+
+    /// Waits for a set worth writing, or [`REST`]; `None` when everything is written and the journal closes.
+    fn next_set(&self) -> Option<Arc<Entries>> {
+        let mut state = self.lock();
+        let deadline = Instant::now() + REST;
+        while state.tail.filling.records < BATCH && !state.closing {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.closing && (state.tail.filling.records == 0 || state.broken.is_some()) {
+            return None;
+        }
+        let entries = Arc::new(std::mem::take(&mut state.tail.filling));
+        state.tail.writing = Some(Arc::clone(&entries));
+        Some(entries)
+    }
+
+    fn put_back(&self, entries: &Entries) {
+        let mut state = self.lock();
+        state.tail.writing = None;
+        // What is left when the journal closes is read again from it at the next start.
+        state.tail.filling = if state.closing { Entries::default() } else { entries.joined(&state.tail.filling) };
+        // Not to try again at once.
+        drop(self.changed.wait_timeout(state, REST));
+    }
+}
+
+/// Whether the same write may succeed later.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(DiskFull | DatabaseBusy | DatabaseLocked | SystemIoFailure))
+}
+
+/// Adds `recent` to `found`; both ascend, and at the seam some may be in both.
+fn merge(found: &mut Vec<Offset>, recent: impl IntoIterator<Item = Offset>) {
+    let last = found.last().copied().unwrap_or(0);
+    found.extend(recent.into_iter().filter(|offset| *offset > last));
+}
+
+/// Reads the records that the file has not seen and writes all but a last, small set, which it returns.
+fn catch_up(index: &mut Connection, events: &Connection, journal: JournalId, head: Offset) -> Result<Entries, rusqlite::Error> {
+    let from = file::indexed_to(index)? + 1;
+    if head.saturating_sub(from) > MOST_WAITING as Offset {
+        tracing::info!(from, head, "Reading the journal to make its index");
+    }
+    let mut entries = Entries::default();
+    let mut result = Ok(());
+    read::visit(events, journal, from, head, &mut |found| {
+        if let Found::Event(record) = found {
+            entries.add(&record);
+        }
+        if entries.records >= BATCH {
+            result = file::write(index, &std::mem::take(&mut entries));
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result.map(|()| entries)
+}

@@ -1,0 +1,162 @@
+//! What the engine of SQLite does with its files.
+
+use std::fs;
+
+use tempfile::TempDir;
+use trunkline_journal::{Append, By, Journal, Limits, OpenError, Options, ReadOnlyJournal};
+
+use super::common::{Opened, event, known, many, tamper};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_stable_across_restarts() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    opened.append(Append::one(event("a", 1))).await;
+    let before = opened.journal.event(1).await.unwrap().unwrap();
+    opened.close().await;
+    let opened = Opened::at(directory.path());
+    assert_eq!(*opened.journal.event(1).await.unwrap().unwrap(), *before);
+    assert_eq!((opened.journal.opened_at(), opened.journal.layout_2_to()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_is_refused_with_the_pid_of_the_first() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    let refused = Journal::open(directory.path(), Options::default()).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::InUse { holder: Some(pid), .. } if *pid == std::process::id().to_string()),
+        "{refused}"
+    );
+    assert!(ReadOnlyJournal::is_in_use(directory.path()));
+    opened.close().await;
+    assert!(!ReadOnlyJournal::is_in_use(directory.path()));
+    Opened::at(directory.path()).close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_left_out_and_reported_by_its_offset() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..14 {
+        opened.append(Append::one(event("a", number))).await;
+    }
+    opened.close().await;
+    for (offset, damage) in [
+        (4, "body = replace(body, '1.5', '1.6')"),
+        (5, "shape = 1"),
+        (7, "conversation = 'b'"),
+        (8, "user = 'eve'"),
+        (10, "session = 's'"),
+        (12, "answers = 3"),
+    ] {
+        tamper(directory.path(), "journal.db", &format!("UPDATE events SET {damage} WHERE offset = {offset}"));
+    }
+    let opened = Opened::at(directory.path());
+    let chunk = opened.journal.read(1, Limits::default()).await.unwrap();
+    let damaged = [4, 5, 7, 8, 10, 12];
+    assert_eq!((chunk.damaged.as_slice(), chunk.events.len(), chunk.next), (damaged.as_slice(), 8, 15));
+    let verification = ReadOnlyJournal::open(directory.path()).unwrap().verify(&mut |_, _| ()).unwrap();
+    assert_eq!((verification.damaged.as_slice(), verification.is_sound()), (damaged.as_slice(), false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroyed_page_costs_the_records_on_it() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..2000 {
+        opened.append(Append::one(event("a", number))).await;
+    }
+    opened.close().await;
+    let path = directory.path().join("journal.db");
+    let mut file = fs::read(&path).unwrap();
+    let middle = file.len() / 4096 / 2 * 4096;
+    file[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, file).unwrap();
+
+    let journal = Opened::at(directory.path()).journal;
+    let (mut next, mut events, mut damaged) = (1, 0, 0);
+    while next <= journal.head() {
+        let chunk = journal.read(next, Limits::default()).await.unwrap();
+        (events, damaged, next) = (events + chunk.events.len(), damaged + chunk.damaged.len(), chunk.next);
+    }
+    assert_eq!(events + damaged, 2000);
+    assert!((1..=60).contains(&damaged), "{damaged} records lost with one page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_file_is_made_anew_when_missing_damaged_or_of_another_journal() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..300 {
+        opened.append(known(&format!("c{}", number % 3), number, &format!("id-{number}"))).await;
+    }
+    opened.close().await;
+    let index = directory.path().join("index.db");
+    let other = TempDir::new().unwrap();
+    Opened::at(other.path()).close().await;
+    let ways: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(&index).unwrap(),
+        &|| fs::write(&index, b"this is no database, this is no database, this is no database").unwrap(),
+        &|| assert!(fs::copy(other.path().join("index.db"), &index).is_ok()),
+        &|| tamper(directory.path(), "index.db", "PRAGMA user_version = 99"),
+    ];
+    for destroy in ways {
+        destroy();
+        let opened = Opened::at(directory.path());
+        let journal = &opened.journal;
+        assert_eq!(journal.find("c1", "id-7").await.unwrap(), Some(8));
+        assert_eq!(journal.read_by(By::Conversation("c1"), 1, many(1000)).await.unwrap().events.len(), 100);
+        assert!(opened.append(known("c2", 1, "id-299")).await.duplicate);
+        assert_eq!(journal.conversations(10).await.unwrap().len(), 3);
+        opened.close().await;
+        assert_eq!(ReadOnlyJournal::open(directory.path()).unwrap().conversations(10).unwrap()[0].events, 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_indexed_yet_is_found_too_also_from_another_process() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..20 {
+        opened.append(Append::one(event("a", number))).await;
+    }
+    let by = By::Conversation("a");
+    let found = opened.journal.read_by(by, 5, many(3)).await.unwrap();
+    assert_eq!(found.events.iter().map(|event| event.offset).collect::<Vec<_>>(), [5, 6, 7]);
+    let elsewhere = ReadOnlyJournal::open(directory.path()).unwrap();
+    assert_eq!(elsewhere.read_by(by, 5, many(100)).unwrap().events.len(), 16);
+    assert_eq!(elsewhere.read(1, Limits::default()).unwrap().events.len(), 20);
+    let mut found = 0;
+    let mut next = 1;
+    while next <= elsewhere.head().unwrap() {
+        let page = elsewhere.read_by(by, next, many(3)).unwrap();
+        (found, next) = (found + page.events.len(), page.next);
+    }
+    assert_eq!(found, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_before_and_behind_the_edge_of_the_index_are_found_in_order() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..40 {
+        opened.append(known(if number % 4 == 0 { "b" } else { "a" }, number, &format!("id-{number}"))).await;
+    }
+    // What was there when the journal is opened is in the file, what comes now in memory only.
+    opened.close().await;
+    let opened = Opened::at(directory.path());
+    for number in 40..80 {
+        opened.append(known(if number % 4 == 0 { "b" } else { "a" }, number, &format!("id-{number}"))).await;
+    }
+    let expected: Vec<_> = (1..=80).filter(|offset| offset % 4 == 1).collect();
+    let forwards = opened.journal.read_by(By::Conversation("b"), 1, many(100)).await.unwrap();
+    assert_eq!(forwards.events.iter().map(|event| event.offset).collect::<Vec<_>>(), expected);
+    let backwards = opened.journal.conversation_back("b", 1000, many(15)).await.unwrap();
+    let newest: Vec<_> = expected.iter().rev().take(15).copied().collect();
+    assert_eq!(backwards.events.iter().map(|event| event.offset).collect::<Vec<_>>(), newest);
+    for (number, offset) in [(8, 9), (44, 45)] {
+        assert_eq!(opened.journal.find("b", &format!("id-{number}")).await.unwrap(), Some(offset));
+    }
+    assert_eq!(opened.journal.conversations(10).await.unwrap()[1].events, 20);
+}
