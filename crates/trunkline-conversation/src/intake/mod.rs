@@ -128,7 +128,8 @@ impl From<ReadError> for Unrecorded {
     }
 }
 
-/// The door; see the [module](self).
+/// The door to a journal: the only holder of its [`Appender`]. It locks a conversation, starts its sessions, fills in its channel, knows
+/// what was recorded before, and appends.
 #[derive(Debug)]
 pub struct Intake {
     appender: Appender,

@@ -2,7 +2,7 @@
 //!
 //! Each source has a task. It connects, receives, appends, and settles only when what it received is durable, so nothing is
 //! lost by a crash on either side; what then comes again is known by its identity and not appended twice. What is no event is set
-//! aside ([`rejected`]), because it must neither hold up the source nor be lost in silence.
+//! aside, because it must neither hold up the source nor be lost in silence.
 
 mod metrics;
 mod reading;
