@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 use trunkline_core::{Assistant, AssistantError, Batch, CursorKey, Event, Offset, Outcome, Receiver, UserMessage};
+use trunkline_journal::Status;
 
 use crate::intake::Unrecorded;
 use crate::partition::Partition;
@@ -58,6 +59,10 @@ impl Answering {
         let Some(asked) = Asked::new(events) else {
             return Outcome::Reject { reason: "it is no message that can be read".to_owned() };
         };
+        // An answer that cannot be recorded is not asked for, and one that may be recorded is looked for when that can be told.
+        if let Status::Unavailable(reason) = self.partition.journal.status() {
+            return self.again(&asked, reason);
+        }
         match self.answered_before(&asked).await {
             Ok(false) => {}
             Ok(true) => return Outcome::Delivered,
@@ -127,4 +132,69 @@ impl Receiver for Answering {
     }
 
     async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use trunkline_core::{BotMessage, Inbox as _, Incoming, Recording, Turn};
+    use trunkline_journal::{Journal, Limits, Options};
+
+    use super::*;
+    use crate::partition::Partitions;
+
+    /// Answers all that was said in one message.
+    #[derive(Default)]
+    struct Listener(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl Assistant for Listener {
+        fn name(&self) -> &'static str {
+            "listener"
+        }
+
+        async fn answer(&self, messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+            let heard: Vec<_> = messages.iter().filter_map(|message| message.text.as_deref()).collect();
+            self.0.lock().unwrap().push(heard.join(" "));
+            turn.say(BotMessage::text(heard.join(" + "))).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_answers_several_messages_and_is_known_by_the_last() {
+        let (journal, appender, _faults) = Journal::in_memory(Options::default());
+        let partitions = Partitions::one(Partition::new(appender, Recording::Gateway, Duration::ZERO));
+        let listener = Arc::new(Listener::default());
+        let partition = Arc::clone(partitions.home());
+        let assistant = Arc::clone(&listener) as Arc<dyn Assistant>;
+        let answering = Answering::new(Arc::clone(&partition), assistant, Duration::from_secs(30), String::new());
+        let said = |text: &str, key: Option<&str>| Incoming {
+            message: UserMessage::new(Some(text), "ann", Some("rest"), None),
+            channel: "rest".into(),
+            key: key.map(str::to_owned),
+        };
+        let (mut waiting, mut asked) = (Vec::new(), Vec::new());
+        for text in ["one", "two", "three"] {
+            let streamed = text == "two";
+            waiting.push(partitions.converse(said(text, Some(text)), streamed).await.unwrap());
+            asked.push(journal.event(journal.head()).await.unwrap().unwrap());
+        }
+        let (last, messages) = (asked[2].offset, journal.head());
+        assert_eq!(answering.answer(&asked).await, Outcome::Delivered);
+        for mut replies in waiting {
+            assert_eq!(replies.recv().await.unwrap().text.as_deref(), Some("one + two + three"));
+            assert_eq!(replies.recv().await, None);
+        }
+        let events = journal.read(messages + 1, Limits::default()).await.unwrap().events;
+        let linked: Vec<_> = events.iter().map(|event| (event.event_type.as_str(), event.answers)).collect();
+        assert_eq!(linked, [("bot", Some(last)), ("action", None)]);
+        assert!(partition.turn_of("ann", last).await.unwrap().is_some());
+        assert_eq!(*listener.0.lock().unwrap(), ["one two three"]);
+        // Handed over once more, as after a crash: what was said is known.
+        answering.doubtful_to.store(u64::MAX >> 1, Ordering::Relaxed);
+        assert_eq!(answering.answer(&asked).await, Outcome::Delivered);
+        assert_eq!((listener.0.lock().unwrap().len(), journal.head()), (1, last + 2));
+        journal.close().await;
+    }
 }

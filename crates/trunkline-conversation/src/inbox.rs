@@ -7,7 +7,6 @@ use trunkline_journal::ReadError;
 
 use crate::intake::{Entry, Identity, Recorded, Route, SessionStart, Unrecorded};
 use crate::partition::{Partition, Partitions};
-use crate::waiting::UntilRecorded;
 
 #[async_trait]
 impl Inbox for Partitions {
@@ -37,14 +36,10 @@ impl Partition {
 
     /// Records a message and waits for what is said to it.
     async fn converse(&self, incoming: &Incoming, stream: bool) -> Result<Replies, InboxError> {
-        let id = &incoming.message.message_id;
         // Waiting begins before the message is appended: the answer may be quicker than we are.
-        let (replies, until) = (self.waiting.begin(id, stream), UntilRecorded::new(&self.waiting, id));
+        let wait = self.waiting.begin(&incoming.message.message_id, stream);
         match self.take(incoming).await? {
-            Recorded::New { .. } => {
-                until.turn_will_come();
-                Ok(replies)
-            }
+            Recorded::New { .. } => Ok(wait.turn_will_come()),
             Recorded::Known { last } => self.replies_to_earlier(&incoming.message.sender_id, last).await,
         }
     }
@@ -56,12 +51,10 @@ impl Partition {
             return Err(InboxError::Unavailable("the first message of this identity cannot be read".to_owned()));
         };
         // Waiting begins before looking, so that a turn that ends in between is not missed.
-        let mut rest = self.waiting.begin(&message.message_id, false);
+        let mut wait = self.waiting.begin(&message.message_id, false);
         let mut turn = self.turn_of(conversation, offset).await.map_err(|error| unreadable(&error))?;
-        if turn.is_some() {
-            self.waiting.end(&message.message_id);
-        } else {
-            while rest.recv().await.is_some() {}
+        if turn.is_none() {
+            wait.ended().await;
             turn = self.turn_of(conversation, offset).await.map_err(|error| unreadable(&error))?;
         }
         let Some(turn) = turn else {

@@ -23,12 +23,12 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What will be said to the message, ending with the turn. `stream`: each as soon as it is said. What a slow reader has not
-    /// taken is kept, all of it, and the bound is that of an assistant's answer.
-    pub(crate) fn begin(&self, message_id: &str, stream: bool) -> Replies {
+    /// Begins to wait for what will be said to the message, ending with the turn. `stream`: each as soon as it is said. What a slow
+    /// reader has not taken is kept, all of it, and the bound is that of an assistant's answer.
+    pub(crate) fn begin(&self, message_id: &str, stream: bool) -> Wait<'_> {
         let (sender, replies) = mpsc::unbounded_channel();
         self.lock().entry(message_id.to_owned()).or_default().push(Waiter { sender, stream, shown: 0 });
-        replies
+        Wait { waiting: self, message_id: message_id.to_owned(), replies: Some(replies) }
     }
 
     /// Whether somebody wants each reply as soon as it is said.
@@ -52,33 +52,47 @@ impl Waiting {
         }
     }
 
-    /// The turn is over, or will not come.
+    /// The turn is over.
     pub(crate) fn end(&self, message_id: &str) {
         self.lock().remove(message_id);
     }
-}
 
-/// Ends the waiting for a turn that will not come: the message was not recorded, or the request went away before.
-pub(crate) struct UntilRecorded<'a> {
-    waiting: &'a Waiting,
-    message_id: Option<String>,
-}
-
-impl<'a> UntilRecorded<'a> {
-    pub(crate) fn new(waiting: &'a Waiting, message_id: &str) -> Self {
-        Self { waiting, message_id: Some(message_id.to_owned()) }
-    }
-
-    /// The turn will come, and end the waiting.
-    pub(crate) fn turn_will_come(mut self) {
-        self.message_id = None;
+    /// Forgets who does not wait any more.
+    fn tidy(&self, message_id: &str) {
+        let mut waiting = self.lock();
+        let Some(waiters) = waiting.get_mut(message_id) else { return };
+        waiters.retain(|one| !one.sender.is_closed());
+        if waiters.is_empty() {
+            waiting.remove(message_id);
+        }
     }
 }
 
-impl Drop for UntilRecorded<'_> {
+/// The waiting for one turn. Dropping it ends that: the message was not recorded, its turn is over, or the request went away.
+#[derive(Debug)]
+pub(crate) struct Wait<'w> {
+    waiting: &'w Waiting,
+    message_id: String,
+    replies: Option<Replies>,
+}
+
+impl Wait<'_> {
+    /// The replies, once it is certain that the turn will come and end them.
+    pub(crate) fn turn_will_come(mut self) -> Replies {
+        self.replies.take().unwrap_or_else(|| unreachable!("only this takes them"))
+    }
+
+    /// Waits for the end of the turn.
+    pub(crate) async fn ended(&mut self) {
+        let Some(replies) = &mut self.replies else { return };
+        while replies.recv().await.is_some() {}
+    }
+}
+
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(message_id) = &self.message_id {
-            self.waiting.end(message_id);
+        if self.replies.take().is_some() {
+            self.waiting.tidy(&self.message_id);
         }
     }
 }
@@ -94,10 +108,10 @@ mod tests {
     #[test]
     fn nobody_is_shown_a_reply_twice_and_nobody_misses_one() {
         let (waiting, [one, two, three]) = (Waiting::default(), ["one", "two", "three"].map(BotMessage::text));
-        let mut first = waiting.begin("m", true);
+        let mut first = waiting.begin("m", true).turn_will_come();
         assert!(waiting.is_streaming("m") && !waiting.is_streaming("n"));
         waiting.say("m", 0, std::slice::from_ref(&one));
-        let mut second = waiting.begin("m", false);
+        let mut second = waiting.begin("m", false).turn_will_come();
         // The same turn once more, as it was recorded.
         waiting.say("m", 0, &[one, two]);
         waiting.say("m", 2, std::slice::from_ref(&three));
@@ -109,13 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_recorded_ends_the_waiting() {
+    fn who_gives_up_ends_nobody_elses_waiting() {
         let waiting = Waiting::default();
-        let mut replies = waiting.begin("m", false);
-        drop(UntilRecorded::new(&waiting, "m"));
-        assert_eq!(replies.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
-        let mut replies = waiting.begin("m", false);
-        UntilRecorded::new(&waiting, "m").turn_will_come();
-        assert_eq!(replies.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        let mut stays = waiting.begin("m", false).turn_will_come();
+        drop(waiting.begin("m", true));
+        assert!(!waiting.is_streaming("m"));
+        waiting.say("m", 0, &[BotMessage::text("one")]);
+        assert_eq!(texts(&mut stays), ["one"]);
+        drop(waiting.begin("n", false));
+        assert_eq!(waiting.lock().keys().collect::<Vec<_>>(), ["m"]);
+        waiting.end("m");
+        assert!(waiting.lock().is_empty());
     }
 }

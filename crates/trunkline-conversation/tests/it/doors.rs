@@ -1,0 +1,37 @@
+//! Events of many conversations at once.
+
+use trunkline_conversation::Recorded;
+use trunkline_journal::Options;
+
+use crate::common::{Answered, Parrot, user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_conversation_of_a_list_is_recorded_in_one_piece_and_known_for_itself() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    let list = [user("ann", "1"), user("bob", "2"), user("ann", "3")];
+    let parts = answered.carry(&list, Some("k")).await;
+    let recorded: Vec<_> = parts.iter().map(|part| (part.conversation.as_str(), part.recorded.clone().unwrap())).collect();
+    assert_eq!(recorded, [("ann", Recorded::New { first: 1, last: 2 }), ("bob", Recorded::New { first: 3, last: 3 })]);
+    // A part that is known is known, and a new one is new.
+    let longer = [list[0].clone(), user("cy", "4")];
+    let recorded: Vec<_> = answered.carry(&longer, Some("k")).await.into_iter().map(|part| part.recorded.unwrap()).collect();
+    assert_eq!(recorded, [Recorded::Known { last: 2 }, Recorded::New { first: 4, last: 4 }]);
+    // Without a key everything is new.
+    assert_eq!(answered.carry(&list, None).await[0].recorded, Ok(Recorded::New { first: 5, last: 6 }));
+    let texts: Vec<_> = answered.events().await.iter().map(|event| event.body_str().matches("\"text\": \"3\"").count()).collect();
+    assert_eq!(texts, [0, 1, 0, 0, 0, 1, 0]);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_twice_at_once_is_recorded_and_answered_once() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    for round in 0..20 {
+        let (key, conversation) = (format!("k-{round}"), format!("c{round}"));
+        let twice = async || crate::common::texts(answered.converse(&conversation, "hi", Some(&key)).await.unwrap()).await;
+        let (one, other) = tokio::join!(twice(), twice());
+        assert_eq!((one, other), (vec!["hi".to_owned(), "hi!".to_owned()], vec!["hi".to_owned(), "hi!".to_owned()]));
+    }
+    assert_eq!(answered.parrot.asked.load(std::sync::atomic::Ordering::Relaxed), 20);
+    answered.stop().await;
+}

@@ -1,0 +1,122 @@
+//! One session start where one is due, whichever door its events come through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_conversation::sources::{self, Metrics};
+use trunkline_core::UserMessage;
+use trunkline_journal::Options;
+
+use crate::common::{Answered, Batches, Parrot, Standing, eventually, received, user};
+
+const START: &str = "action_session_start";
+
+/// What brings a user event of `ann` that is no message of hers to this gateway.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Events,
+    TrackerEvents,
+    Messages,
+    Source,
+}
+
+async fn bring(answered: &Answered, door: Door) {
+    let (partition, body) = (answered.partitions.of("ann"), user("ann", "elsewhere"));
+    match door {
+        Door::Events => assert!(answered.carry(&[body], None).await[0].recorded.is_ok()),
+        Door::TrackerEvents => partition.append_events("ann", &[body.as_bytes()], None).await.unwrap(),
+        Door::Messages => {
+            let message = UserMessage::new(Some("elsewhere"), "ann", None, None);
+            partition.append_message("ann", &message, None, None).await.unwrap();
+        }
+        Door::Source => {
+            let (source, stop) = (Batches::default(), CancellationToken::new());
+            source.push(vec![received(Some("1"), &body)]);
+            let partitions = answered.partitions.clone();
+            let running = sources::start("log".into(), Arc::new(source.clone()), partitions, &Metrics::default(), stop.clone());
+            eventually(async || source.settled() == 1).await;
+            stop.cancel();
+            running.ended().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_said_elsewhere_keeps_the_session_alive() {
+    for door in [Door::Events, Door::TrackerEvents, Door::Messages, Door::Source] {
+        let time = Standing::new();
+        let (answered, _faults) =
+            Answered::in_memory(Options { clock: time.clock(), ..Options::default() }, Parrot::default()).await;
+        answered.say("ann", "hello").await;
+        time.pass(Duration::from_mins(50));
+        bring(&answered, door).await;
+        time.pass(Duration::from_mins(50));
+        answered.say("ann", "again").await;
+        let starts = answered.types("ann").await.iter().filter(|name| *name == START).count();
+        assert_eq!(starts, 1, "{door:?}: {:?}", answered.types("ann").await);
+        // An hour of silence ends it all the same.
+        time.pass(Duration::from_mins(61));
+        answered.say("ann", "later").await;
+        assert_eq!(answered.types("ann").await.iter().filter(|name| *name == START).count(), 2, "{door:?}");
+        answered.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_recorded_with_a_session_start_of_their_own_gets_no_second() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    for door in [Door::Events, Door::Source] {
+        bring(&answered, door).await;
+    }
+    answered.say("ann", "hello").await;
+    assert!(!answered.types("ann").await.contains(&START.to_owned()));
+    for (conversation, door) in [("bob", "events"), ("cy", "message")] {
+        let partition = answered.partitions.of(conversation);
+        if door == "events" {
+            partition.append_events(conversation, &[user(conversation, "x").as_bytes()], None).await.unwrap();
+        } else {
+            let message = UserMessage::new(Some("x"), conversation, None, None);
+            partition.append_message(conversation, &message, None, None).await.unwrap();
+        }
+        assert_eq!(answered.types(conversation).await[0], START);
+    }
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_conversation_begins_once_however_many_begin_it() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    let answered = Arc::new(answered);
+    for round in 0..20 {
+        let conversation = format!("c{round}");
+        let several = (0..12).map(|number| {
+            let (answered, conversation) = (Arc::clone(&answered), conversation.clone());
+            tokio::spawn(async move {
+                match number % 3 {
+                    0 => drop(answered.say(&conversation, "hello").await),
+                    1 => {
+                        let body = user(&conversation, "x");
+                        answered
+                            .partitions
+                            .of(&conversation)
+                            .append_events(&conversation, &[body.as_bytes()], None)
+                            .await
+                            .unwrap();
+                    }
+                    _ => assert!(answered.carry(&[user(&conversation, "y")], None).await[0].recorded.is_ok()),
+                }
+            })
+        });
+        for one in several.collect::<Vec<_>>() {
+            one.await.unwrap();
+        }
+    }
+    for round in 0..20 {
+        let conversation = format!("c{round}");
+        let events = answered.types(&conversation).await;
+        let starts: Vec<_> = events.iter().enumerate().filter(|(_, name)| *name == START).map(|(place, _)| place).collect();
+        // None when what others recorded came first.
+        assert!(starts.is_empty() || starts == [0], "{events:?}");
+    }
+}

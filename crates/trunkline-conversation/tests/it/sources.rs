@@ -1,0 +1,87 @@
+//! Sources: what they give is appended once, and where they were is known.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_conversation::sources::{self, Metrics, RunningSource};
+use trunkline_journal::{Options, Status};
+
+use crate::common::{Answered, Batches, Parrot, event, eventually, received, user};
+
+fn start(answered: &Answered, source: &Batches) -> (RunningSource, CancellationToken) {
+    let stop = CancellationToken::new();
+    let running =
+        sources::start("log".into(), Arc::new(source.clone()), answered.partitions.clone(), &Metrics::default(), stop.clone());
+    (running, stop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_position_is_kept_with_what_was_read_and_given_back() {
+    let (answered, source) = (Answered::in_memory(Options::default(), Parrot::default()).await.0, Batches::default());
+    source.push(vec![received(Some("1"), &user("ann", "1")), received(Some("2"), "no event")]);
+    let (running, stop) = start(&answered, &source);
+    eventually(async || source.settled() == 2).await;
+    stop.cancel();
+    running.ended().await;
+    assert_eq!(answered.journal().position("log").await.unwrap().as_deref(), Some("2"));
+    let (running, stop) = start(&answered, &source);
+    eventually(async || source.opened_at().len() == 2).await;
+    assert_eq!(source.opened_at(), [None, Some("2".to_owned())]);
+    stop.cancel();
+    running.ended().await;
+    assert_eq!(answered.journal().head(), 1);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_recorded_is_handed_in_again_and_recorded_once() {
+    for is_recorded in [true, false] {
+        let (answered, faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+        let source = Batches::default();
+        faults.lose_sight(is_recorded);
+        source.push((1..=3).map(|number| received(Some(&number.to_string()), &user("ann", &number.to_string()))).collect());
+        let (running, stop) = start(&answered, &source);
+        eventually(async || source.settled() == 3).await;
+        stop.cancel();
+        running.ended().await;
+        assert_eq!((answered.journal().head(), answered.journal().status()), (3, Status::Available));
+        answered.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nested_event_without_an_id_of_the_source_is_known_by_its_own() {
+    let (answered, source) = (Answered::in_memory(Options::default(), Parrot::default()).await.0, Batches::default());
+    let nested = |order: &str| match order {
+        "one" => r#"{"conversation_id": "ann", "timestamp": 1.5, "event_id": "e-1", "user": {"text": "hi"}, "user_id": "al"}"#,
+        _ => r#"{"user_id": "al", "conversation_id": "ann", "user": {"text": "hi"}, "event_id": "e-1", "timestamp": 1.5}"#,
+    };
+    let anonymized =
+        r#"{"conversation_id": "ann", "timestamp": 1.5, "event_id": "e-1", "user": {"text": "h", "anonymized_at": 2.0}}"#;
+    source.push(vec![received(None, nested("one")), received(None, nested("other")), received(None, anonymized)]);
+    let (running, stop) = start(&answered, &source);
+    eventually(async || source.settled() == 3).await;
+    stop.cancel();
+    running.ended().await;
+    let events = answered.events().await;
+    let bodies: Vec<_> = events.iter().map(|event| event.body_str()).collect();
+    assert_eq!(bodies, [nested("one"), anonymized]);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_one_batch_has_the_channel_that_comes_behind_it() {
+    let (answered, source) = (Answered::in_memory(Options::default(), Parrot::default()).await.0, Batches::default());
+    source.push(vec![
+        received(Some("1"), &event("ann", "session_started", "")),
+        received(Some("2"), &event("bob", "session_started", "")),
+        received(Some("3"), &user("ann", "hi")),
+    ]);
+    let (running, stop) = start(&answered, &source);
+    eventually(async || source.settled() == 3).await;
+    stop.cancel();
+    running.ended().await;
+    let channels: Vec<_> = answered.events().await.iter().map(|event| event.channel.clone().unwrap_or_default()).collect();
+    assert_eq!(channels, ["rest", "", "rest"]);
+    answered.stop().await;
+}
