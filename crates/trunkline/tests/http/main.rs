@@ -9,6 +9,7 @@ mod bad_input;
 mod channels;
 mod connections;
 mod idempotency;
+mod layout_2;
 mod probes;
 mod rest;
 mod sessions;

@@ -26,9 +26,13 @@ impl ReadOnlyJournal {
         if !path.exists() {
             return Err(OpenError::Missing { place: directory.display().to_string() });
         }
+        let index = directory.join("index.db");
+        if !index.exists() {
+            return Err(OpenError::at(&index, &"it is missing; the next `trunkline serve` makes it again from the journal"));
+        }
         let connections = Connections::open(directory).map_err(|error| OpenError::at(&path, &error))?;
         schema::see_as_newest(&connections.events, directory)?;
-        index::file::see_as_newest(&connections.index).map_err(|error| OpenError::at(&directory.join("index.db"), &error))?;
+        index::file::see_as_newest(&connections.index).map_err(|error| OpenError::at(&index, &error))?;
         Ok(Self { connections })
     }
 
