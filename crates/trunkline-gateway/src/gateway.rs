@@ -25,6 +25,9 @@ use crate::control::Control;
 use crate::server::{self, Context, Listener, RequestLatency};
 use crate::{BrokerPlan, Plan, SourcePlan};
 
+/// How many batches of replies a channel carries at the same time, each of other conversations.
+const CARRIED_AT_ONCE: usize = 8;
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -236,6 +239,8 @@ fn answering_subscription(plan: &AssistantPlan) -> Subscription {
 fn carrying_subscription(channel: &str) -> Subscription {
     Subscription {
         lanes: LaneMode::Conversations,
+        // A request that takes long holds up its conversation, and not the next to be said something to.
+        concurrency: CARRIED_AT_ONCE,
         // A reply can be several requests, one after another.
         retry: Retry { timeout: Duration::from_mins(2), ..Retry::default() },
         start: Start::Now,

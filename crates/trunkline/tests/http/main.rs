@@ -6,6 +6,7 @@ mod api;
 mod assistants;
 mod auth;
 mod bad_input;
+mod callback;
 mod channels;
 mod connections;
 mod idempotency;
