@@ -8,7 +8,7 @@ use serde_json::Value;
 use trunkline_journal::ReadOnlyJournal;
 use trunkline_testkit::{Exit, file_events, journal_bodies, sql_events};
 
-use super::clients::{Clients, Way};
+use super::clients::Clients;
 
 /// It ended by itself, in order, and without a panic on the way.
 pub(crate) fn assert_ended_well(exit: &Exit) {
@@ -41,13 +41,13 @@ pub(crate) fn assert_journal_has(directory: &Path, clients: &Clients) -> Vec<Str
             requests.pop_if(|last| pending == Some(&last.token) && tokens.last() != pending.as_ref());
             let expected: Vec<_> = requests.iter().map(|request| request.token.as_str()).collect();
             assert_eq!(tokens, expected, "the requests in conversation {conversation}");
-            for (request, (_, body)) in requests.iter().zip(&found).filter(|(request, _)| request.way != Way::Message) {
+            for (request, (_, body)) in requests.iter().zip(&found).filter(|(request, _)| !request.way.is_message()) {
                 assert_eq!(*body, request.event());
             }
             // The echo says everything once.
             let answers = answers.remove(conversation).unwrap_or_default();
             let answers: Vec<_> = answers.into_iter().map(|(token, _)| token).collect();
-            let messages = requests.iter().filter(|request| request.way == Way::Message);
+            let messages = requests.iter().filter(|request| request.way.is_message());
             let messages: Vec<_> = messages.map(|request| request.token.as_str()).collect();
             assert_eq!(answers, messages, "the answers in conversation {conversation}");
         }

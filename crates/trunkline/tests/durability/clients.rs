@@ -17,6 +17,15 @@ pub(crate) enum Way {
     Events,
     /// `POST /conversations/{id}/tracker/events`.
     Tracker,
+    /// A message through the channel `callback`, whose answer is posted elsewhere.
+    Callback,
+}
+
+impl Way {
+    /// Whether it is a message, which is answered.
+    pub(crate) fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::Callback)
+    }
 }
 
 pub(crate) const ALL_WAYS: &[Way] = &[Way::Message, Way::Events, Way::Tracker, Way::Events, Way::Message];
@@ -43,6 +52,7 @@ impl Request {
     pub(crate) fn path(&self) -> String {
         match self.way {
             Way::Message => "/webhooks/rest/webhook".to_owned(),
+            Way::Callback => "/webhooks/callback/webhook".to_owned(),
             Way::Events => "/api/events".to_owned(),
             Way::Tracker => {
                 let id = self.conversation.replace(' ', "%20").replace('/', "%2F");
@@ -54,7 +64,9 @@ impl Request {
     pub(crate) fn body(&self) -> String {
         let Self { conversation, token, .. } = self;
         match self.way {
-            Way::Message => format!(r#"{{"sender": "{conversation}", "message": "{token}", "metadata": {{"note": "\u00e9"}}}}"#),
+            Way::Message | Way::Callback => {
+                format!(r#"{{"sender": "{conversation}", "message": "{token}", "metadata": {{"note": "\u00e9"}}}}"#)
+            }
             Way::Events | Way::Tracker => self.event(),
         }
     }

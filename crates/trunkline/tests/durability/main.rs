@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are to be quoted")]
 
 mod arrived;
+mod callback;
 mod clients;
 mod dead_broker;
 mod disk_share;
