@@ -19,6 +19,7 @@ mod failed_sync;
 mod fixture;
 mod full_disk;
 mod kills;
+mod nested;
 mod real_brokers;
 mod receivers;
 mod rotation;

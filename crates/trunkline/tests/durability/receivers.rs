@@ -139,7 +139,8 @@ fn by_conversation<'a>(bodies: &[&'a str]) -> HashMap<String, Vec<&'a str>> {
     let mut conversations: HashMap<String, Vec<&str>> = HashMap::new();
     for body in bodies {
         let event: Value = serde_json::from_str(body).unwrap();
-        conversations.entry(event["sender_id"].as_str().unwrap().to_owned()).or_default().push(body);
+        let conversation = event["sender_id"].as_str().or_else(|| event["conversation_id"].as_str());
+        conversations.entry(conversation.unwrap().to_owned()).or_default().push(body);
     }
     conversations
 }
