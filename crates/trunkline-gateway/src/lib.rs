@@ -12,7 +12,7 @@ mod plan;
 mod server;
 
 pub use adapters::Adapters;
-pub use config::{Overrides, Project, find_readable, listed, there_is_no};
+pub use config::{ArgumentsError, Overrides, Project, find_readable, listed, there_is_no};
 pub use control::Control;
 pub use gateway::{Gateway, StartError, Stopped};
 pub use plan::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Plan, ServerPlan, SourcePlan};

@@ -100,7 +100,12 @@ fn kind(section: &Section<'_>) -> (&'static str, String) {
     (key, alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned()))
 }
 
-fn broker(section: &Section<'_>, directory: &Path, table: &Table<BrokerSpec>, left_out: &mut Vec<String>) -> Option<BrokerPlan> {
+pub(super) fn broker(
+    section: &Section<'_>,
+    directory: &Path,
+    table: &Table<BrokerSpec>,
+    left_out: &mut Vec<String>,
+) -> Option<BrokerPlan> {
     let (key, kind) = kind(section);
     let spec = match find(table, &kind) {
         Ok(spec) => spec,

@@ -3,6 +3,7 @@
 //! Three files, all optional: Rasa's `endpoints.yml` and `credentials.yml` as they are, and `trunkline.yml` for what neither
 //! has. Reading them opens nothing else and connects nowhere; every problem of every file is reported in one run.
 
+mod arguments;
 mod credentials;
 mod endpoints;
 mod name;
@@ -10,6 +11,7 @@ mod project;
 mod settings;
 mod sources;
 
+pub use arguments::ArgumentsError;
 pub(crate) use name::ASSISTANT;
 pub use name::{listed, there_is_no};
 pub use project::{Overrides, Project};

@@ -125,7 +125,7 @@ async fn what_the_receiver_does_not_take_is_tried_again_with_the_same_id_and_in_
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
         let mut sink = Server::start(move |heard: Heard| {
-            let is_trouble = heard.method == "POST" && counter.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            let is_trouble = heard.method == "POST" && counter.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
             let status = if is_trouble { trouble } else { 200 };
             async move { StatusCode::from_u16(status).unwrap().into_response() }
         })
