@@ -13,7 +13,7 @@ use reqwest::{Method, Url};
 use crate::endpoint::shown;
 use crate::failure::root;
 use crate::resolver::{Guarded, System};
-use crate::{Allow, Answer, Failure, HeaderMap, Incoming, Refused, Tls};
+use crate::{Allow, Answer, Failure, HeaderMap, Incoming, Refused, TlsFiles, tls};
 
 /// How long a connection may take, its lookup and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,16 +52,16 @@ impl fmt::Debug for Request<'_> {
 }
 
 impl Client {
-    /// A client that connects to what `allow` permits. Without `tls` it is for `http` alone, and trusts nobody.
+    /// A client that connects to what `allow` permits. Without `files` it is for `http` alone, and trusts nobody.
     ///
-    /// Reads the files of `tls`, or the certificates of the system, and so belongs on a thread that may block. The error
+    /// Reads the files, or the certificates of the system, and so belongs on a thread that may block. The error
     /// says what is wrong with them.
-    pub fn new(allow: Allow, tls: Option<&Tls>) -> Result<Self, String> {
-        Self::with_resolver(allow, tls, Arc::new(System))
+    pub fn new(allow: Allow, files: Option<&TlsFiles>) -> Result<Self, String> {
+        Self::with_resolver(allow, files, Arc::new(System))
     }
 
     /// The same, with names looked up by `resolver`. What it finds is checked all the same.
-    pub fn with_resolver(allow: Allow, tls: Option<&Tls>, resolver: Arc<dyn Resolve>) -> Result<Self, String> {
+    pub fn with_resolver(allow: Allow, files: Option<&TlsFiles>, resolver: Arc<dyn Resolve>) -> Result<Self, String> {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -71,8 +71,8 @@ impl Client {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .tcp_nodelay(true)
             .dns_resolver(Arc::new(Guarded { inner: resolver, allow: allow.clone() }));
-        let builder = match tls {
-            Some(tls) => tls.apply(builder)?,
+        let builder = match files {
+            Some(files) => tls::apply(files, builder)?,
             // The certificates of the system may not even be there.
             None => builder.tls_certs_only([]),
         };

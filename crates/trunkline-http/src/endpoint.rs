@@ -11,7 +11,9 @@ use trunkline_config::{Secret, Section};
 use crate::header::AUTHORIZATION;
 use crate::resolver::System;
 use crate::secrets::take_user;
-use crate::{Allow, Answer, Client, Failure, HeaderMap, HeaderName, HeaderValue, Incoming, Network, Request, Secrets, Tls, Url};
+use crate::{
+    Allow, Answer, Client, Failure, HeaderMap, HeaderName, HeaderValue, Incoming, Network, Request, Secrets, TlsFiles, Url,
+};
 
 /// Headers that say where a request ends; with others than ours it would never arrive.
 const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
@@ -23,7 +25,7 @@ const FRAMING: [&str; 3] = ["content-length", "transfer-encoding", "connection"]
 pub struct Endpoint {
     url: Url,
     headers: HeaderMap,
-    tls: Tls,
+    tls: TlsFiles,
     secrets: Secrets,
     resolver: Arc<dyn Resolve>,
     client: Mutex<Option<Client>>,
@@ -222,7 +224,7 @@ fn headers(section: &Section<'_>, reserved: &[&str], secrets: &mut Secrets) -> H
     map
 }
 
-fn tls(section: &Section<'_>, directory: &Path) -> Tls {
+fn tls(section: &Section<'_>, directory: &Path) -> TlsFiles {
     let file = |key| section.string(key).map(|path| directory.join(path));
     let (certificate, key) = (file("certfile"), file("keyfile"));
     for (key, is_given, other) in
@@ -232,7 +234,7 @@ fn tls(section: &Section<'_>, directory: &Path) -> Tls {
             section.error(key, "a certificate is of no use without its key", Some("give both `certfile` and `keyfile`"));
         }
     }
-    Tls { cafile: file("cafile"), identity: certificate.zip(key) }
+    TlsFiles { ca: file("cafile"), identity: certificate.zip(key) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
+use trunkline_tls::{Fault, Keys};
+
 use crate::Refused;
+
+const KEYS: Keys = Keys { ca: "`cafile`", identity: "`certfile` and `keyfile`" };
 
 /// Why there is no answer. A fragment of a sentence, without the address and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,13 +39,12 @@ impl Failure {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
             return Self::Refused(refused.clone());
         }
-        let cause = cause.to_string();
         if error.is_connect() {
-            Self::NoConnection(explain(&cause, error.is_dns()))
+            Self::NoConnection(explain(error))
         } else if error.is_timeout() {
             Self::NoAnswer(limit)
         } else {
-            Self::Broken(explain(&cause, false))
+            Self::Broken(explain(error))
         }
     }
 
@@ -60,25 +63,12 @@ pub(crate) fn root(error: &reqwest::Error) -> &(dyn Error + 'static) {
     cause
 }
 
-/// The words of the libraries, and what to do where they do not say it. These are for people only: no decision hangs on them.
-fn explain(cause: &str, is_dns: bool) -> String {
-    let hint = match () {
-        () if cause.contains("UnknownIssuer") => {
-            "; its certificate is not signed by an authority that is trusted here: name the authority's certificate with `cafile`"
-        }
-        () if cause.contains("CaUsedAsEndEntity") => "; it shows the certificate of an authority as its own",
-        () if cause.contains("not valid for name") || cause.contains("NotValidForName") => {
-            "; its certificate is for another host: use a name that is in it"
-        }
-        () if cause.contains("certificate expired") || cause.contains("Expired") => {
-            "; its certificate has expired: it must be renewed there, or the clock here is wrong"
-        }
-        () if cause.contains("CertificateRequired") || cause.contains("HandshakeFailure") => {
-            "; it may want a certificate of ours: give `certfile` and `keyfile`"
-        }
-        () if cause.contains("InvalidContentType") || cause.contains("corrupt message") => "; it does not speak TLS there",
-        () if is_dns => "; the name of the host could not be looked up",
-        () => "",
-    };
-    format!("{cause}{hint}")
+/// The words of the libraries, and what to do where they do not say it.
+fn explain(error: &reqwest::Error) -> String {
+    let cause = root(error);
+    match Fault::of(error) {
+        Some(fault) => format!("{cause}; {}", fault.sentence(KEYS)),
+        None if error.is_dns() => format!("{cause}; the name of the host could not be looked up"),
+        None => cause.to_string(),
+    }
 }

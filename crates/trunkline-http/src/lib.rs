@@ -38,4 +38,4 @@ pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode, Url};
 pub use retry_after::{MOST_WAIT, retry_after};
 pub use secrets::Secrets;
-pub use tls::Tls;
+pub use trunkline_tls::TlsFiles;

@@ -1,40 +1,20 @@
-//! What a client trusts and shows.
-
-use std::path::{Path, PathBuf};
+//! From the files of a client to what reqwest makes of them.
 
 use reqwest::{Certificate, ClientBuilder, Identity};
+use trunkline_tls::{Pem, TlsFiles};
 
-/// What a client trusts, and what it shows of itself. By default: the certificates that the system trusts, and nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// The only certificates that are trusted, in PEM.
-    pub cafile: Option<PathBuf>,
-    /// A certificate of ours with those up to its root, and its key, both in PEM; for servers that ask for one.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-impl Tls {
-    /// Reads the files.
-    pub(crate) fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, String> {
-        if let Some(file) = &self.cafile {
-            let certificates = Certificate::from_pem_bundle(&read(file)?).unwrap_or_default();
-            if certificates.is_empty() {
-                return Err(format!("there is no certificate in PEM in `{}`", file.display()));
-            }
-            builder = builder.tls_certs_only(certificates);
-        }
-        if let Some((certificate, key)) = &self.identity {
-            let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
-            let identity = Identity::from_pem(&pem).map_err(|_| {
-                let (certificate, key) = (certificate.display(), key.display());
-                format!("there is no certificate in PEM in `{certificate}`, or no unencrypted key in PEM in `{key}`")
-            })?;
-            builder = builder.identity(identity);
-        }
-        Ok(builder)
+/// Reads the files; blocks.
+pub(crate) fn apply(files: &TlsFiles, mut builder: ClientBuilder) -> Result<ClientBuilder, String> {
+    let Pem { ca, identity } = files.read()?;
+    if let Some(pem) = ca {
+        let certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|error| format!("the authorities are not accepted: {error}"))?;
+        builder = builder.tls_certs_only(certificates);
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))
+    if let Some((certificate, key)) = identity {
+        let pem = [certificate, b"\n".to_vec(), key].concat();
+        let identity = Identity::from_pem(&pem).map_err(|error| format!("our certificate and key are not accepted: {error}"))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod};
 use openssl::x509::X509VerifyResult;
 use rdkafka::ClientConfig;
+use trunkline_tls::{Fault, Keys};
+
+const KEYS: Keys = Keys { ca: "`ssl_cafile`", identity: "`ssl_certfile` and `ssl_keyfile`" };
 
 /// How long each step of the look may take.
 const STEP: Duration = Duration::from_secs(3);
@@ -24,23 +27,21 @@ pub(crate) fn why_not(address: &str, config: &ClientConfig) -> Option<String> {
     let stream = address.to_socket_addrs().ok()?.find_map(|address| TcpStream::connect_timeout(&address, STEP).ok())?;
     stream.set_read_timeout(Some(STEP)).and_then(|()| stream.set_write_timeout(Some(STEP))).ok()?;
     match connector.connect(host, stream) {
-        Err(HandshakeError::Failure(handshake)) => sentence(address, host, handshake.ssl().verify_result()),
+        Err(HandshakeError::Failure(handshake)) => sentence(address, handshake.ssl().verify_result()),
         _ => None,
     }
 }
 
 /// The numbers are those of OpenSSL's `x509_vfy.h`.
-fn sentence(address: &str, host: &str, result: X509VerifyResult) -> Option<String> {
-    let (fault, advice) = match result.as_raw() {
+fn sentence(address: &str, result: X509VerifyResult) -> Option<String> {
+    let fault = match result.as_raw() {
         0 => return None,
-        9 => ("is not valid yet", "check the clocks of both machines"),
-        10 => ("has expired", "the server needs a new one"),
-        18..=21 => ("is signed by a CA that is not trusted", "name the file with the right CA as `ssl_cafile`"),
-        62 | 64 => {
-            let advice = "use a name that is in it, or check none with `ssl_check_hostname: false`";
-            return Some(format!("Kafka at {address}: its certificate is for another host than `{host}`; {advice}"));
-        }
-        _ => return Some(format!("Kafka at {address}: its certificate is not trusted: {}", result.error_string())),
+        9 => Fault::NotYetValid,
+        10 => Fault::Expired,
+        18..=21 => Fault::UnknownIssuer,
+        62 | 64 => Fault::OtherHost,
+        _ => Fault::NotAccepted(result.error_string().to_owned()),
     };
-    Some(format!("Kafka at {address}: its certificate {fault}; {advice}"))
+    let hint = if fault == Fault::OtherHost { ", or check none with `ssl_check_hostname: false`" } else { "" };
+    Some(format!("Kafka at {address}: {}{hint}", fault.sentence(KEYS)))
 }

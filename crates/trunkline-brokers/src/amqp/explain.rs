@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use lapin::ErrorKind;
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use trunkline_tls::Fault;
 
 use super::address::TLS_PORT;
 use super::server::Server;
+use super::tls::KEYS;
 
 /// The reply code of AMQP 0-9-1 with which a server refuses a login, and what a user may not do.
 pub(super) const ACCESS_REFUSED: u16 = 403;
@@ -51,48 +52,14 @@ pub(super) fn unreachable(server: &Server, error: &io::Error) -> String {
 
 /// Why no encrypted connection came about.
 pub(super) fn untrusted(server: &Server, error: &io::Error) -> String {
-    let (place, host) = (server.place(), &server.host);
-    let inner = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
-    match inner {
-        Some(TlsError::InvalidCertificate(problem)) => {
-            let problem = match problem {
-                CertificateError::UnknownIssuer => {
-                    "is signed by an authority that is not trusted; name the file of the right one with `cafile`".to_owned()
-                }
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    "has expired; it must be renewed at the server".to_owned()
-                }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "is not valid yet; are the clocks right?".to_owned()
-                }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                    format!("was not made for the host `{host}`; `url` must name the server as its certificate does")
-                }
-                problem => format!("is not accepted: {problem}"),
-            };
-            format!("RabbitMQ at {place}: the server's certificate {problem}")
-        }
-        Some(TlsError::InvalidMessage(_)) => format!(
+    let place = server.place();
+    match Fault::of(error) {
+        Some(Fault::NoTls) => format!(
             "what listens at {place} does not speak TLS; RabbitMQ's port for TLS is usually {TLS_PORT}; \
              without TLS the URL begins with `amqp://`"
         ),
-        _ => format!("RabbitMQ at {place}: no encrypted connection: {}", alert(error)),
-    }
-}
-
-/// What the server said in place of an answer over TLS.
-fn alert(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
-    match inner {
-        Some(TlsError::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)) => {
-            "the server asks for a client certificate; name one with `?certfile=…&keyfile=…` in the URL".to_owned()
-        }
-        Some(TlsError::AlertReceived(alert)) => {
-            format!(
-                "the server refused the client certificate or the handshake (`{alert:?}`); does it trust the authority that signed the client certificate?"
-            )
-        }
-        _ => error.to_string(),
+        Some(fault) => format!("RabbitMQ at {place}: no encrypted connection: {}", fault.sentence(KEYS)),
+        None => format!("RabbitMQ at {place}: no encrypted connection: {error}"),
     }
 }
 
@@ -100,18 +67,16 @@ fn alert(error: &io::Error) -> String {
 pub(super) fn refused(server: &Server, error: &lapin::Error) -> String {
     let (place, user, vhost) = (server.place(), &server.username, &server.vhost);
     match error.kind() {
-        ErrorKind::IOError(error) => match error.get_ref() {
-            Some(inner) if inner.is::<TlsError>() => format!("RabbitMQ at {place}: no encrypted connection: {}", alert(error)),
-            // A server that refuses a client certificate may be gone before its reason has arrived.
-            _ if server.tls.is_some() => format!(
-                "RabbitMQ at {place} closed the connection before the login: {error}; \
-                 does it trust the authority that signed the client certificate?"
-            ),
-            _ => format!(
-                "RabbitMQ at {place} closed the connection before the login: {error}; \
-                 if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"
-            ),
-        },
+        ErrorKind::IOError(error) if Fault::of(&**error).is_some() => untrusted(server, error),
+        // A server that refuses a client certificate may be gone before its reason has arrived.
+        ErrorKind::IOError(error) if server.tls.is_some() => format!(
+            "RabbitMQ at {place} closed the connection before the login: {error}; \
+             does it trust the authority that signed the client certificate?"
+        ),
+        ErrorKind::IOError(error) => format!(
+            "RabbitMQ at {place} closed the connection before the login: {error}; \
+             if this is RabbitMQ's port for TLS, the URL begins with `amqps://`"
+        ),
         ErrorKind::ProtocolError(problem) => {
             let text = problem.get_message();
             match problem.get_id() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use trunkline_config::{Secret, Section};
+use trunkline_tls::TlsFiles;
 
 use super::address::{Address, PORT, TLS_PORT};
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
@@ -34,14 +35,13 @@ pub(super) struct Server {
     pub(super) retry_delay: Option<Duration>,
 }
 
-/// The files of a TLS connection, all in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TlsFiles {
-    /// The only authorities that are trusted; absent: those of the system.
-    pub(super) ca: Option<PathBuf>,
-    pub(super) certificate: Option<PathBuf>,
+/// The files of TLS as they are named, perhaps not all of them in one place.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct NamedFiles {
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
     /// The key of the certificate; absent: it is in the same file.
-    pub(super) key: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 impl Server {
@@ -150,7 +150,7 @@ fn login(
 struct Query {
     heartbeat: Option<u16>,
     name: Option<String>,
-    tls: TlsFiles,
+    tls: NamedFiles,
 }
 
 impl Query {
@@ -196,7 +196,7 @@ fn tls_files(
     section: &Section<'_>,
     address: &Address,
     cafile: Option<String>,
-    mut files: TlsFiles,
+    mut files: NamedFiles,
     directory: &Path,
     environment: Environment<'_>,
 ) -> Option<TlsFiles> {
@@ -204,7 +204,7 @@ fn tls_files(
     let (certificate, key, authority) = (variable(CLIENT_CERTIFICATE), variable(CLIENT_KEY), variable(CA_FILE));
     let is_tls = address.is_tls.unwrap_or(cafile.is_some() || certificate.is_some() && key.is_some());
     if !is_tls {
-        if cafile.is_some() || files != TlsFiles::default() {
+        if cafile.is_some() || files != NamedFiles::default() {
             section.warning("url", "files for TLS have no effect beside `amqp://`", Some("begin the URL with `amqps://`"));
         }
         if address.is_tls.is_none() && (certificate.is_some() || key.is_some() || authority.is_some()) {
@@ -228,7 +228,9 @@ fn tls_files(
     }
     files.ca = files.ca.or(cafile.map(PathBuf::from)).or(authority);
     let place = |path: PathBuf| directory.join(path);
-    Some(TlsFiles { ca: files.ca.map(place), certificate: files.certificate.map(place), key: files.key.map(place) })
+    let key = files.key.map(place);
+    let identity = files.certificate.map(place).map(|certificate| (certificate.clone(), key.unwrap_or(certificate)));
+    Some(TlsFiles { ca: files.ca.map(place), identity })
 }
 
 #[cfg(test)]
@@ -244,8 +246,9 @@ mod tests {
             document.read(UnknownKeys::Warn, &diagnostics, |root| Server::from_section(root, Path::new("/etc"), environment));
         let Server { host, port, vhost, username, password, tls, .. } = server.unwrap();
         let files = tls.as_ref().map_or_else(String::new, |files| {
-            let name = |path: &Option<PathBuf>| path.as_ref().map_or("-".to_owned(), |path| path.display().to_string());
-            format!(" {} {} {}", name(&files.ca), name(&files.certificate), name(&files.key))
+            let name = |path: Option<&PathBuf>| path.map_or("-".to_owned(), |path| path.display().to_string());
+            let (certificate, key) = files.identity.as_ref().map(|(certificate, key)| (certificate, key)).unzip();
+            format!(" {} {} {}", name(files.ca.as_ref()), name(certificate), name(key))
         });
         let scheme = if tls.is_some() { "amqps" } else { "amqp" };
         format!("{scheme} {username}:{} {host} {port} {vhost}{files}", password.expose())
@@ -287,7 +290,7 @@ mod tests {
         for (url, expected) in [
             ("h", "amqps u:p h 5672 / /ca /c /etc/k"),
             ("amqps://h", "amqps u:p h 5671 / /ca /c /etc/k"),
-            ("amqps://h?cafile=/x&certfile=/y", "amqps u:p h 5671 / /x /y -"),
+            ("amqps://h?cafile=/x&certfile=/y", "amqps u:p h 5671 / /x /y /y"),
             ("amqp://h", "amqp u:p h 5672 /"),
         ] {
             assert_eq!(read(&format!("url: {url}\nusername: u\npassword: p"), &environment), expected, "{url}");

@@ -1,7 +1,6 @@
 //! Where the servers are, and how a connection is made.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -13,6 +12,7 @@ use redis::{
     Value,
 };
 use tokio::time::timeout;
+use trunkline_tls::{Pem, TlsFiles};
 
 use super::error::explain;
 
@@ -45,19 +45,10 @@ pub(super) struct Address {
     pub(super) place: String,
 }
 
-/// The files in PEM format that TLS is done with.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TlsFiles {
-    /// Instead of the certificates that the system trusts.
-    pub(super) authorities: Option<PathBuf>,
-    /// Ours, and its key.
-    pub(super) identity: Option<(PathBuf, PathBuf)>,
-}
-
 impl Address {
     /// Connects. An answer that takes longer than `limit` is an error.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Connection, String> {
-        let certificates = self.tls.read().await?;
+        let certificates = certificates(&self.tls).await?;
         match timeout(CONNECT_TIMEOUT_IN_ALL, self.open(certificates, limit)).await {
             Ok(result) => result.map_err(|error| self.explain(&error)),
             Err(_) => Err(format!("{} gave no answer within {} s", self.place, CONNECT_TIMEOUT_IN_ALL.as_secs())),
@@ -102,39 +93,16 @@ fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(RESPONSE_TIMEOUT)
 }
 
-impl TlsFiles {
-    pub(super) fn is_empty(&self) -> bool {
-        self.authorities.is_none() && self.identity.is_none()
+/// What the files hold; `None` when none is named.
+async fn certificates(files: &TlsFiles) -> Result<Option<TlsCertificates>, String> {
+    if files.is_empty() {
+        return Ok(None);
     }
-
-    async fn read(&self) -> Result<Option<TlsCertificates>, String> {
-        if self.is_empty() {
-            return Ok(None);
-        }
-        let root_cert = match &self.authorities {
-            Some(path) => Some(read_pem("cafile", path, "CERTIFICATE").await?),
-            None => None,
-        };
-        let client_tls = match &self.identity {
-            Some((certificate, key)) => Some(ClientTlsConfig {
-                client_cert: read_pem("certfile", certificate, "CERTIFICATE").await?,
-                client_key: read_pem("keyfile", key, "PRIVATE KEY").await?,
-            }),
-            None => None,
-        };
-        Ok(Some(TlsCertificates { client_tls, root_cert }))
-    }
-}
-
-/// Reads a file that has at least one item of the kind, so that the wrong file is not found out only by a failed handshake.
-async fn read_pem(option: &str, path: &Path, kind: &str) -> Result<Vec<u8>, String> {
-    let bytes =
-        tokio::fs::read(path).await.map_err(|error| format!("the `{option}` {} cannot be read: {error}", path.display()))?;
-    let label = format!("{kind}-----");
-    if bytes.windows(label.len()).any(|window| window == label.as_bytes()) {
-        return Ok(bytes);
-    }
-    Err(format!("the `{option}` {} has no {} in PEM format", path.display(), kind.to_lowercase()))
+    let files = files.clone();
+    let read = tokio::task::spawn_blocking(move || files.read()).await;
+    let Pem { ca, identity } = read.map_err(|error| error.to_string()).flatten()?;
+    let client_tls = identity.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+    Ok(Some(TlsCertificates { client_tls, root_cert: ca }))
 }
 
 /// A connection that many commands may be on at a time, which the server works off in order.

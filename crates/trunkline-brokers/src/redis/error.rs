@@ -1,6 +1,9 @@
 //! What the server and the client library say, in sentences that name what to do.
 
 use redis::{ErrorKind, RedisError};
+use trunkline_tls::{Fault, Keys};
+
+const KEYS: Keys = Keys { ca: "`cafile`", identity: "`certfile` and `keyfile`" };
 
 const NO_PERMISSION: &str = "does not let this user do that; it needs the commands and keys that the manual lists";
 const NODE: &str = "is a node of a cluster; set `cluster: true`";
@@ -51,8 +54,8 @@ fn explain_io(place: &str, error: &RedisError, text: &str) -> String {
     let lower = text.to_lowercase();
     if error.is_timeout() {
         format!("{place} gave no answer in time")
-    } else if lower.contains("certificate") || lower.contains("tls") || lower.contains("handshake") {
-        format!("{place} and we do not agree on TLS: {text}")
+    } else if let Some(fault) = Fault::of(error) {
+        format!("{place} and we do not agree on TLS: {}", fault.sentence(KEYS))
     } else if error.is_connection_refusal() {
         format!("{place} does not run, or not there: {text}")
     } else if lower.contains("lookup") || lower.contains("name or service") {

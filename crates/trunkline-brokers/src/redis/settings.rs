@@ -7,8 +7,9 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use trunkline_adapter::ReadBy;
 use trunkline_config::{Secret, Section, UnknownKeys};
 use trunkline_core::{Broker, Source, Template, TopicMap};
+use trunkline_tls::TlsFiles;
 
-use super::address::{Address, TlsFiles};
+use super::address::Address;
 use super::broker::{Plan, RedisBroker};
 use super::keys::{Keys, beside, fixed_tag};
 use super::source::RedisSource;
@@ -208,7 +209,7 @@ fn is_tls(node: &ConnectionInfo) -> bool {
 
 fn tls(section: &Section<'_>, directory: &Path) -> TlsFiles {
     let file = |key| section.string(key).map(|path| directory.join(path));
-    let (authorities, certificate, key) = (file("cafile"), file("certfile"), file("keyfile"));
+    let (ca, certificate, key) = (file("cafile"), file("certfile"), file("keyfile"));
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (Some(_), None) => {
@@ -221,5 +222,5 @@ fn tls(section: &Section<'_>, directory: &Path) -> TlsFiles {
         }
         (None, None) => None,
     };
-    TlsFiles { authorities, identity }
+    TlsFiles { ca, identity }
 }

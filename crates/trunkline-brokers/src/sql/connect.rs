@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use sqlx::Error;
+use trunkline_tls::Fault;
 
 use super::dialect::Dialect;
 use super::server::Server;
@@ -42,7 +43,7 @@ pub(super) fn explain(server: &Server, error: &Error) -> Failure {
     let (reason, is_lost) = match error {
         Error::Database(error) => (format!("{server} failed: {}", error.message()), false),
         Error::Io(error) => (explain_io(server, error), true),
-        Error::Tls(error) => (explain_tls(server, &error.to_string()), true),
+        Error::Tls(error) => (explain_tls(server, &**error), true),
         Error::Configuration(error) if error.to_string().contains("RSA") => {
             let user = server.username.as_deref().unwrap_or_default();
             let hint = "enable TLS on the server, or let the user log in with `mysql_native_password`";
@@ -64,7 +65,7 @@ fn explain_io(server: &Server, error: &std::io::Error) -> String {
         ErrorKind::ConnectionRefused => {
             format!("{server} cannot be reached: the connection was refused; does the server run, and is the port right?")
         }
-        ErrorKind::InvalidData => explain_tls(server, &text),
+        ErrorKind::InvalidData => explain_tls(server, error),
         _ if text.contains("lookup") => format!("{server} cannot be reached: there is no host `{}` ({text})", server.host),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
             format!("{server} closed the connection; was it restarted?")
@@ -73,18 +74,14 @@ fn explain_io(server: &Server, error: &std::io::Error) -> String {
     }
 }
 
-fn explain_tls(server: &Server, text: &str) -> String {
-    let host = &server.host;
-    let problem = if text.contains("UnknownIssuer") {
-        "its certificate is not signed by a CA that we trust; name the CA's file (`sslrootcert`, `ssl_ca`)".to_owned()
-    } else if text.contains("not valid for") || text.contains("NotValidForName") {
-        format!("its certificate is not for `{host}`; use a name that the certificate has, or let it be issued for this one")
-    } else if text.contains("xpired") {
-        "its certificate has expired; let it be renewed".to_owned()
-    } else if text.contains("does not support TLS") {
-        "it does not offer TLS; enable it there, or allow connections without (`sslmode`, `ssl_mode`)".to_owned()
-    } else {
-        text.to_owned()
+fn explain_tls(server: &Server, error: &(dyn std::error::Error + 'static)) -> String {
+    let problem = match (Fault::of(error), error.to_string()) {
+        (Some(fault), _) => fault.sentence(server.dialect.tls_keys()),
+        // The library has no type for it.
+        (None, text) if text.contains("does not support TLS") => {
+            "it does not offer TLS; enable it there, or allow connections without (`sslmode`, `ssl_mode`)".to_owned()
+        }
+        (None, text) => text,
     };
     format!("{server} cannot be reached by TLS: {problem}")
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use trunkline_config::{Section, closest};
+use trunkline_tls::TlsFiles;
 
 use super::dialect::Dialect;
 use super::server::{CONNECT_TIMEOUT, Options, Tls, TlsMode};
@@ -83,11 +84,11 @@ impl Pairs<'_> {
         let mode = self.choice("sslmode", &MODES);
         let (tls, mode) = (tls?, mode?);
         let mode = match mode {
-            Some(TlsMode::Always) if tls.ca.is_some() => Some(TlsMode::VerifyCa),
-            None if tls.ca.is_some() => Some(TlsMode::VerifyFull),
+            Some(TlsMode::Always) if tls.files.ca.is_some() => Some(TlsMode::VerifyCa),
+            None if tls.files.ca.is_some() => Some(TlsMode::VerifyFull),
             mode => mode,
         };
-        let demands = [("sslrootcert", tls.ca.as_ref().map(|_| TlsMode::VerifyCa))];
+        let demands = [("sslrootcert", tls.files.ca.as_ref().map(|_| TlsMode::VerifyCa))];
         self.agree(&demands, &[("sslmode", mode)])?;
         Some(Tls { mode, ..tls })
     }
@@ -108,7 +109,7 @@ impl Pairs<'_> {
         let (tls, mode, certificate, name, hostname) = (tls?, mode?, certificate?, name?, hostname?);
         let when = |is_so: bool, mode: TlsMode| is_so.then_some(mode);
         let demands = [
-            ("ssl_ca", when(tls.ca.is_some(), TlsMode::VerifyCa)),
+            ("ssl_ca", when(tls.files.ca.is_some(), TlsMode::VerifyCa)),
             ("ssl_verify_cert", when(certificate == Some(true), TlsMode::VerifyCa)),
             ("ssl_verify_identity", when(name == Some(true), TlsMode::VerifyFull)),
             ("ssl_check_hostname", when(hostname == Some(true), TlsMode::VerifyFull)),
@@ -125,7 +126,7 @@ impl Pairs<'_> {
         let allowed = limits.into_iter().filter_map(|(_, mode)| mode).min();
         let mode = mode.or(match demanded {
             Some(_) => Some(allowed.unwrap_or(TlsMode::VerifyFull)),
-            None => when(certificate == Some(false) || tls.certificate.is_some(), TlsMode::Always),
+            None => when(certificate == Some(false) || tls.files.identity.is_some(), TlsMode::Always),
         });
         Some(Tls { mode, ..tls })
     }
@@ -142,11 +143,15 @@ impl Pairs<'_> {
 
     fn tls_files(&self, directory: &Path, [ca, certificate, key]: [&str; 3]) -> Option<Tls> {
         let path = |name: &str| self.get(name).map(|path| directory.join(path));
-        let tls = Tls { mode: None, ca: path(ca), certificate: path(certificate), key: path(key) };
-        if tls.certificate.is_some() == tls.key.is_some() {
-            return Some(tls);
-        }
-        let (there, missing) = if tls.key.is_some() { (key, certificate) } else { (certificate, key) };
+        let (ca, identity) = (path(ca), (path(certificate), path(key)));
+        let (there, missing) = match identity {
+            (Some(certificate), Some(key)) => {
+                return Some(Tls { mode: None, files: TlsFiles { ca, identity: Some((certificate, key)) } });
+            }
+            (None, None) => return Some(Tls { mode: None, files: TlsFiles { ca, identity: None } }),
+            (None, Some(_)) => (key, certificate),
+            (Some(_), None) => (certificate, key),
+        };
         (self.report)(there, format!("`{there}` needs `{missing}` beside it"), None);
         None
     }

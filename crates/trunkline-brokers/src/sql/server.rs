@@ -1,10 +1,10 @@
 //! A database server: where it is, who we are to it, and how the way there is secured.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use trunkline_config::Secret;
+use trunkline_tls::{Keys, Pem, TlsFiles};
 
 use super::dialect::Dialect;
 
@@ -38,9 +38,7 @@ pub(super) struct Options {
 pub(super) struct Tls {
     /// `None` when nothing is said about it: then it is [`TlsMode::IfOffered`], or what the environment says.
     pub(super) mode: Option<TlsMode>,
-    pub(super) ca: Option<PathBuf>,
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
+    pub(super) files: TlsFiles,
 }
 
 /// Whether TLS is used, and what is verified; each mode is stricter than the one before.
@@ -54,14 +52,6 @@ pub(super) enum TlsMode {
     /// The certificate is verified, and the name in it is not.
     VerifyCa,
     VerifyFull,
-}
-
-/// The files of TLS, read.
-#[derive(Default)]
-pub(super) struct TlsFiles {
-    pub(super) ca: Option<Vec<u8>>,
-    pub(super) certificate: Option<Vec<u8>>,
-    pub(super) key: Option<Vec<u8>>,
 }
 
 impl fmt::Display for Server {
@@ -82,27 +72,19 @@ impl Server {
 
 impl Tls {
     /// Reads the files; a sentence names the one that cannot be read.
-    pub(super) async fn read(&self) -> Result<TlsFiles, String> {
-        Ok(TlsFiles {
-            ca: read(self.ca.as_deref(), "CERTIFICATE").await?,
-            certificate: read(self.certificate.as_deref(), "CERTIFICATE").await?,
-            key: read(self.key.as_deref(), "PRIVATE KEY").await?,
-        })
+    pub(super) async fn read(&self) -> Result<Pem, String> {
+        let files = self.files.clone();
+        let read = tokio::task::spawn_blocking(move || files.read()).await;
+        read.map_err(|error| format!("the work was cut short: {error}")).flatten()
     }
 }
 
-/// Reads a file that is to hold a PEM block whose label ends in `label`.
-async fn read(path: Option<&Path>, label: &str) -> Result<Option<Vec<u8>>, String> {
-    let Some(path) = path else { return Ok(None) };
-    let path = path.to_owned();
-    let (path, read) = tokio::task::spawn_blocking(move || (path.clone(), std::fs::read(&path)))
-        .await
-        .map_err(|error| format!("the work was cut short: {error}"))?;
-    let bytes = read.map_err(|error| format!("cannot read the file `{}` for TLS: {error}", path.display()))?;
-    if String::from_utf8_lossy(&bytes).contains(&format!("{label}-----")) {
-        Ok(Some(bytes))
-    } else {
-        let path = path.display();
-        Err(format!("the file `{path}` for TLS holds no `-----BEGIN … {label}-----`; it must be in the PEM format"))
+impl Dialect {
+    /// The options that name the files, as the client of the product calls them.
+    pub(super) fn tls_keys(self) -> Keys {
+        match self {
+            Self::MySql => Keys { ca: "`ssl_ca`", identity: "`ssl_cert` and `ssl_key`" },
+            Self::Postgres | Self::Sqlite => Keys { ca: "`sslrootcert`", identity: "`sslcert` and `sslkey`" },
+        }
     }
 }

@@ -65,10 +65,14 @@ async fn a_server_that_cannot_be_trusted_is_complained_of_in_words() {
         (
             yaml(&place, port, &format!("?cafile={}", tls("other-ca.pem"))),
             format!(
-                "{prefix}: the server's certificate is signed by an authority that is not trusted; name the file of the right one with `cafile`"
+                "{prefix}: no encrypted connection: its certificate is not signed by an authority that is trusted here: name the \
+                 authority's certificate with `cafile`"
             ),
         ),
-        (yaml(&place, port, ""), format!("{prefix}: the server's certificate is signed by an authority that is not trusted")),
+        (
+            yaml(&place, port, ""),
+            format!("{prefix}: no encrypted connection: its certificate is not signed by an authority that is trusted here"),
+        ),
         (yaml(&place, plain, &ca), format!("what listens at localhost:{plain} does not speak TLS")),
     ] {
         let said = broker(&yaml).is_ready().await.unwrap_err();
@@ -92,9 +96,12 @@ async fn files_that_do_not_fit_are_named() {
     std::fs::write(path("stranger.key"), stranger.serialize_pem()).unwrap();
     let (ca, client) = (tls("ca.pem"), tls("client.pem"));
     for (query, expected) in [
-        (format!("?cafile={}", path("missing.pem")), format!("cannot read the CA file `{}`: ", path("missing.pem"))),
-        (format!("?cafile={}", path("empty.pem")), format!("the CA file `{}` holds no certificate in PEM", path("empty.pem"))),
-        (format!("?cafile={ca}&certfile={client}"), format!("the client key `{client}` holds no private key in PEM")),
+        (format!("?cafile={}", path("missing.pem")), format!("cannot read `{}`: ", path("missing.pem"))),
+        (format!("?cafile={}", path("empty.pem")), format!("there is no certificate in PEM in `{}`", path("empty.pem"))),
+        (
+            format!("?cafile={ca}&certfile={client}"),
+            format!("there is no private key in PEM in `{client}`; an encrypted key must be decrypted first"),
+        ),
         (
             format!("?cafile={ca}&certfile={client}&keyfile={}", path("stranger.key")),
             format!("the client certificate `{client}` does not go with the key `{}`", path("stranger.key")),
@@ -117,7 +124,7 @@ async fn a_certificate_that_has_expired_or_is_for_another_host_is_refused() {
     let query = format!("?cafile={}", server.tls("ca.pem").display());
     let broker = broker(&yaml(&place, server.port("rabbitmq-tls"), &query));
     let said = broker.is_ready().await.unwrap_err();
-    assert!(said.contains("the server's certificate has expired"), "{said}");
+    assert!(said.contains("its certificate has expired"), "{said}");
     // It gets another one while it runs. Written over, the files stay readable for it.
     for kind in ["pem", "key"] {
         let other = std::fs::read(server.tls(&format!("wrong-host.{kind}"))).unwrap();
@@ -125,5 +132,5 @@ async fn a_certificate_that_has_expired_or_is_for_another_host_is_refused() {
     }
     eval(&server, "ssl:clear_pem_cache().").await;
     let said = broker.is_ready().await.unwrap_err();
-    assert!(said.contains("the server's certificate was not made for the host `localhost`"), "{said}");
+    assert!(said.contains("its certificate is for another host: use a name that is in it"), "{said}");
 }

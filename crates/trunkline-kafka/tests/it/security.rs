@@ -110,13 +110,13 @@ async fn a_server_that_does_not_let_us_in_is_answered_with_what_to_do() {
         (
             format!("url: localhost:{tls}\nsecurity_protocol: SSL\nssl_cafile: other-ca.pem\n{client}"),
             format!(
-                "{tls}: its certificate is signed by a CA that is not trusted; name the file with the right CA as `ssl_cafile`"
+                "{tls}: its certificate is not signed by an authority that is trusted here: name the authority's certificate with `ssl_cafile`"
             ),
         ),
         (
             format!("url: localhost:{sasl_tls}\nsecurity_protocol: SASL_SSL\n{}", password()),
             format!(
-                "{sasl_tls}: its certificate is signed by a CA that is not trusted; name the file with the right CA as `ssl_cafile`"
+                "{sasl_tls}: its certificate is not signed by an authority that is trusted here: name the authority's certificate with `ssl_cafile`"
             ),
         ),
         (
@@ -129,13 +129,13 @@ async fn a_server_that_does_not_let_us_in_is_answered_with_what_to_do() {
         (
             format!("url: localhost:{wrong_host}\nsecurity_protocol: SSL\nssl_cafile: ca.pem\nssl_check_hostname: true"),
             format!(
-                "{wrong_host}: its certificate is for another host than `localhost`; use a name that is in it, or check none with \
+                "{wrong_host}: its certificate is for another host: use a name that is in it, or check none with \
                  `ssl_check_hostname: false`"
             ),
         ),
         (
             format!("url: localhost:{expired}\nsecurity_protocol: SSL\nssl_cafile: ca.pem\nssl_check_hostname: false"),
-            format!("{expired}: its certificate has expired; the server needs a new one"),
+            format!("{expired}: its certificate has expired: it must be renewed there, or the clock here corrected"),
         ),
         (
             format!("url: localhost:{plaintext}\n{}", password()),

@@ -62,7 +62,7 @@ async fn options(server: &Server) -> Result<MySqlConnectOptions, Failure> {
     if let Some(ca) = files.ca {
         options = options.ssl_ca_from_pem(ca);
     }
-    if let (Some(certificate), Some(key)) = (files.certificate, files.key) {
+    if let Some((certificate, key)) = files.identity {
         options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
     }
     Ok(options)

@@ -49,7 +49,7 @@ async fn options(server: &Server) -> Result<PgConnectOptions, Failure> {
     if let Some(ca) = files.ca {
         options = options.ssl_root_cert_from_pem(ca);
     }
-    if let (Some(certificate), Some(key)) = (files.certificate, files.key) {
+    if let Some((certificate, key)) = files.identity {
         options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
     }
     Ok(match tls.mode {
