@@ -4,22 +4,22 @@ use bytes::{Bytes, BytesMut};
 use trunkline_core::AssistantError;
 use trunkline_http::{Incoming, StatusCode};
 
-use crate::place::Place;
+use crate::place::Speaker;
 
 /// How much of a refusal is read, for an error.
 const REFUSAL_BYTES: usize = 4096;
 
 /// A status and a body that is still to come.
-pub(crate) struct Answer<'e> {
+pub(crate) struct IncomingAnswer<'e> {
     incoming: Incoming,
-    place: Place<'e>,
+    place: Speaker<'e>,
     max: usize,
     limit: &'static str,
     read: usize,
 }
 
-impl<'e> Answer<'e> {
-    pub(crate) fn new(incoming: Incoming, place: Place<'e>, max: usize) -> Self {
+impl<'e> IncomingAnswer<'e> {
+    pub(crate) fn new(incoming: Incoming, place: Speaker<'e>, max: usize) -> Self {
         Self { incoming, place, max, limit: "max_body", read: 0 }
     }
 
@@ -32,7 +32,7 @@ impl<'e> Answer<'e> {
         self.incoming.status()
     }
 
-    pub(crate) fn place(&self) -> &Place<'e> {
+    pub(crate) fn place(&self) -> &Speaker<'e> {
         &self.place
     }
 

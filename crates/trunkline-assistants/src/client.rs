@@ -8,8 +8,8 @@ use trunkline_core::AssistantError;
 use trunkline_http::header::{ACCEPT, CONTENT_TYPE};
 use trunkline_http::{Endpoint, HeaderMap, HeaderValue, Method, Request, Url};
 
-use crate::answer::Answer;
-use crate::place::Place;
+use crate::answer::IncomingAnswer;
+use crate::place::Speaker;
 
 /// The size of an answer when the section gives none.
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
@@ -52,22 +52,22 @@ impl Client {
     }
 
     /// Who would be asked at `url`.
-    pub(crate) fn place(&self, url: &Url) -> Place<'_> {
-        Place::new(self.assistant, url, self.endpoint.secrets())
+    pub(crate) fn place(&self, url: &Url) -> Speaker<'_> {
+        Speaker::new(self.assistant, url, self.endpoint.secrets())
     }
 
     /// Sends a JSON body.
-    pub(crate) async fn post(&self, url: &Url, body: String) -> Result<Answer<'_>, AssistantError> {
+    pub(crate) async fn post(&self, url: &Url, body: String) -> Result<IncomingAnswer<'_>, AssistantError> {
         self.send(Method::POST, url, Some(body), self.timeout.saturating_add(GRACE)).await
     }
 
     /// Asks for what is there.
-    pub(crate) async fn get(&self, url: &Url) -> Result<Answer<'_>, AssistantError> {
+    pub(crate) async fn get(&self, url: &Url) -> Result<IncomingAnswer<'_>, AssistantError> {
         self.send(Method::GET, url, None, self.timeout.saturating_add(GRACE)).await
     }
 
     /// Asks whether anything is there.
-    pub(crate) async fn probe(&self, method: Method, url: &Url) -> Result<Answer<'_>, AssistantError> {
+    pub(crate) async fn probe(&self, method: Method, url: &Url) -> Result<IncomingAnswer<'_>, AssistantError> {
         self.send(method, url, None, READY_TIMEOUT).await
     }
 
@@ -77,7 +77,7 @@ impl Client {
         url: &Url,
         body: Option<String>,
         timeout: Duration,
-    ) -> Result<Answer<'_>, AssistantError> {
+    ) -> Result<IncomingAnswer<'_>, AssistantError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/x-ndjson;q=0.9, */*;q=0.1"));
         if body.is_some() {
@@ -87,7 +87,7 @@ impl Client {
         let request = Request { method, url, headers, body: body.unwrap_or_default().into(), timeout };
         let place = self.place(url);
         match self.endpoint.open(request).await {
-            Ok(incoming) => Ok(Answer::new(incoming, place, self.max_body)),
+            Ok(incoming) => Ok(IncomingAnswer::new(incoming, place, self.max_body)),
             Err(failure) => Err(place.unanswered(&failure, "a server that answers")),
         }
     }

@@ -4,14 +4,14 @@ use trunkline_core::AssistantError;
 use trunkline_http::{Failure, Secrets, Url, shown};
 
 /// An assistant and one of its addresses.
-pub(crate) struct Place<'e> {
+pub(crate) struct Speaker<'e> {
     assistant: &'static str,
     /// As it may be shown.
     url: String,
     secrets: &'e Secrets,
 }
 
-impl<'e> Place<'e> {
+impl<'e> Speaker<'e> {
     pub(crate) fn new(assistant: &'static str, url: &Url, secrets: &'e Secrets) -> Self {
         Self { assistant, url: shown(url), secrets }
     }

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use trunkline_core::json::{self, Document, Layout};
 use trunkline_core::{AssistantError, BotMessage};
 
-use crate::answer::Answer;
+use crate::answer::IncomingAnswer;
 
 /// What a body that is no stream of lines may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Form {
 
 /// Gives the replies one after another: those of a stream as they arrive, those of a document once all are known to be good.
 pub(crate) struct Replies<'e> {
-    answer: Answer<'e>,
+    answer: IncomingAnswer<'e>,
     form: Form,
     ready: VecDeque<BotMessage>,
     /// What has arrived of a stream and is not yet a line.
@@ -38,7 +38,7 @@ pub(crate) struct Replies<'e> {
 }
 
 impl<'e> Replies<'e> {
-    pub(crate) fn new(answer: Answer<'e>, form: Form) -> Self {
+    pub(crate) fn new(answer: IncomingAnswer<'e>, form: Form) -> Self {
         Self { answer, form, ready: VecDeque::new(), pending: BytesMut::new(), given: 0, ended: false }
     }
 

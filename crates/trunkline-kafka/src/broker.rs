@@ -11,7 +11,7 @@ use trunkline_config::Section;
 use trunkline_core::{Batch, Broker, Event, LastTrouble, Outcome};
 
 use crate::cluster::Cluster;
-use crate::in_flight::{Answer, InFlight, Stop};
+use crate::in_flight::{Confirmation, InFlight, Stop};
 use crate::producer::{Producer, Wire, is_too_large};
 use crate::reasons::Report;
 use crate::settings;
@@ -32,13 +32,13 @@ pub struct KafkaBroker {
     wire: Wire,
     /// Properties of librdkafka for producers.
     options: Vec<(&'static str, String)>,
-    state: Mutex<State>,
+    state: Mutex<ProducerState>,
     /// Why the last call failed, when that would happen to every event.
     trouble: LastTrouble,
 }
 
 #[derive(Debug)]
-struct State {
+struct ProducerState {
     producer: Option<Arc<Producer>>,
     request_size: usize,
     /// When connecting failed last, and why.
@@ -67,7 +67,7 @@ impl KafkaBroker {
             cluster: cluster?,
             wire: Wire { topic: topic?.into(), keys_by_conversation, partitioner, environment },
             options,
-            state: Mutex::new(State { producer: None, request_size: REQUEST_SIZE, failure: None }),
+            state: Mutex::new(ProducerState { producer: None, request_size: REQUEST_SIZE, failure: None }),
             trouble: LastTrouble::default(),
         })
     }
@@ -118,7 +118,7 @@ impl KafkaBroker {
     }
 
     /// Why events are to be tried again, and whether it would happen to every event.
-    async fn reason(&self, producer: &Producer, call: &Call<'_>, answers: &[Option<Answer>], stop: Stop) -> (String, bool) {
+    async fn reason(&self, producer: &Producer, call: &Call<'_>, answers: &[Option<Confirmation>], stop: Stop) -> (String, bool) {
         let (servers, topic) = (&*self.cluster.servers, &*self.wire.topic);
         let answered = call.batch.events.iter().zip(answers);
         let failures: Vec<_> = answered.filter_map(|(event, answer)| Some((event, answer.as_ref()?.err()?))).collect();

@@ -6,7 +6,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
 /// What librdkafka answered for one message.
-pub(crate) type Answer = Result<(), RDKafkaErrorCode>;
+pub(crate) type Confirmation = Result<(), RDKafkaErrorCode>;
 
 /// Why sending stopped.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 struct Answers {
     /// `None`: not sent, or not answered yet.
-    given: Vec<Option<Answer>>,
+    given: Vec<Option<Confirmation>>,
     /// How many are sent and not answered.
     open: usize,
     has_failed: bool,
@@ -65,7 +65,7 @@ impl InFlight {
     }
 
     /// The answers so far.
-    pub(crate) fn answers(&self) -> Vec<Option<Answer>> {
+    pub(crate) fn answers(&self) -> Vec<Option<Confirmation>> {
         self.lock().given.clone()
     }
 
@@ -93,7 +93,7 @@ impl Ticket {
     }
 
     /// Hands the answer in.
-    pub(crate) fn answer(self, answer: Answer) {
+    pub(crate) fn answer(self, answer: Confirmation) {
         let mut answers = self.in_flight.lock();
         answers.has_failed |= answer.is_err();
         if let Some(given) = answers.given.get_mut(self.index) {

@@ -19,11 +19,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Publishes to a child process that speaks JSON lines.
 pub struct ExecBroker {
     program: Program,
-    state: Mutex<State>,
+    state: Mutex<ChildState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ChildState {
     process: Option<Process>,
     /// When a child was last started.
     started: Option<Instant>,
@@ -45,7 +45,7 @@ impl ExecBroker {
     }
 
     /// A child that said hello. It is taken out of the state, so that a call that is given up takes it along.
-    async fn take(&self, state: &mut State) -> Result<Process, (String, Option<Duration>)> {
+    async fn take(&self, state: &mut ChildState) -> Result<Process, (String, Option<Duration>)> {
         if let Some(process) = state.process.take() {
             if process.is_running() {
                 return Ok(process);
@@ -66,14 +66,14 @@ impl ExecBroker {
         }
     }
 
-    fn failed(&self, state: &mut State, reason: String) {
+    fn failed(&self, state: &mut ChildState, reason: String) {
         tracing::warn!(broker = self.program.broker, reason, "Child process failed");
         state.failures = state.failures.saturating_add(1);
         state.reason = reason;
     }
 }
 
-impl State {
+impl ChildState {
     /// How long no child may be started.
     fn wait(&self, now: Instant) -> Option<Duration> {
         let doublings = self.failures.checked_sub(1)?.min(16);
@@ -151,7 +151,7 @@ mod tests {
     fn a_child_that_keeps_failing_is_started_at_growing_distances() {
         let started = Instant::now();
         let wait = |failures, seconds| {
-            let state = State { started: Some(started), failures, ..State::default() };
+            let state = ChildState { started: Some(started), failures, ..ChildState::default() };
             state.wait(started + Duration::from_secs(seconds)).map(|wait| wait.as_secs())
         };
         assert_eq!(

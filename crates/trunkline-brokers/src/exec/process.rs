@@ -13,7 +13,7 @@ use super::errors::Errors;
 use super::group::Group;
 use super::lines::{Line, Lines};
 use super::program::{Program, Times};
-use super::protocol::{self, Answer, LONGEST_ANSWER, VERSION, plain, shortened};
+use super::protocol::{self, ChildAnswer, LONGEST_ANSWER, VERSION, plain, shortened};
 use super::turns::Turns;
 
 /// How much of a line that is no answer is shown, in characters.
@@ -87,9 +87,11 @@ impl Process {
     async fn hello(&mut self) -> Result<String, Fault> {
         let limit = self.times.hello;
         match timeout(limit, self.answer()).await.map_err(|_| Fault::Silent("hello", limit))?? {
-            Answer::Hello { version: VERSION, name } => Ok(name.unwrap_or_else(|| self.title.clone())),
-            Answer::Hello { version, .. } => Err(Fault::Version(version)),
-            Answer::Outcome(_) | Answer::Ready { .. } => Err(Fault::Unexpected("an answer before its hello".to_owned())),
+            ChildAnswer::Hello { version: VERSION, name } => Ok(name.unwrap_or_else(|| self.title.clone())),
+            ChildAnswer::Hello { version, .. } => Err(Fault::Version(version)),
+            ChildAnswer::Outcome(_) | ChildAnswer::Ready { .. } => {
+                Err(Fault::Unexpected("an answer before its hello".to_owned()))
+            }
         }
     }
 
@@ -110,7 +112,7 @@ impl Process {
                 return Ok(());
             }
             match self.answer().await? {
-                Answer::Outcome(answered) => {
+                ChildAnswer::Outcome(answered) => {
                     let id = answered.id.clone();
                     if !turns.answer(&id, answered.outcome()) {
                         let id = shortened(&id);
@@ -119,7 +121,9 @@ impl Process {
                         )));
                     }
                 }
-                Answer::Hello { .. } | Answer::Ready { .. } => return Err(Fault::Unexpected("what it was not asked".to_owned())),
+                ChildAnswer::Hello { .. } | ChildAnswer::Ready { .. } => {
+                    return Err(Fault::Unexpected("what it was not asked".to_owned()));
+                }
             }
         }
     }
@@ -129,17 +133,17 @@ impl Process {
         self.pending.extend(protocol::ready());
         let limit = self.times.ready;
         match timeout(limit, self.answer()).await.map_err(|_| Fault::Silent("answer to `ready`", limit))?? {
-            Answer::Ready { ready: true, .. } => Ok(Ok(())),
-            Answer::Ready { ready: false, reason } => {
+            ChildAnswer::Ready { ready: true, .. } => Ok(Ok(())),
+            ChildAnswer::Ready { ready: false, reason } => {
                 let reason = reason.map_or_else(|| "it gave no reason".to_owned(), |reason| shortened(&reason));
                 Ok(Err(format!("`{}` is not ready: {reason}", self.title)))
             }
-            Answer::Hello { .. } | Answer::Outcome(_) => Err(Fault::Unexpected("what it was not asked".to_owned())),
+            ChildAnswer::Hello { .. } | ChildAnswer::Outcome(_) => Err(Fault::Unexpected("what it was not asked".to_owned())),
         }
     }
 
     /// Waits for the next answer, and writes meanwhile, so that neither pipe can block the other.
-    async fn answer(&mut self) -> Result<Answer, Fault> {
+    async fn answer(&mut self) -> Result<ChildAnswer, Fault> {
         loop {
             let line = match &mut self.input {
                 Some(input) => tokio::select! {

@@ -23,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// What a child says. Members that are not known are for later versions.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum Answer {
+pub(super) enum ChildAnswer {
     Hello { version: u32, name: Option<String> },
     Outcome(Answered),
     Ready { ready: bool, reason: Option<String> },
@@ -105,7 +105,7 @@ mod tests {
 
     fn outcome(text: &str) -> Option<Outcome> {
         match serde_json::from_str(text) {
-            Ok(Answer::Outcome(answered)) => Some(answered.outcome()),
+            Ok(ChildAnswer::Outcome(answered)) => Some(answered.outcome()),
             _ => None,
         }
     }
@@ -133,7 +133,7 @@ mod tests {
         for text in
             ["", "hello", "{}", r#"{"type":"outcome"}"#, r#"{"type":"outcome","id":"x","outcome":"done"}"#, r#"{"type":"log"}"#]
         {
-            assert!(serde_json::from_str::<Answer>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<ChildAnswer>(text).is_err(), "{text}");
         }
     }
 }

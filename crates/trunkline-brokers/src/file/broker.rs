@@ -20,7 +20,7 @@ use crate::paths::{describe, missing_directory};
 #[derive(Debug)]
 pub struct FileBroker {
     path: Arc<Path>,
-    state: Blocking<State>,
+    state: Blocking<FileWriter>,
 }
 
 impl FileBroker {
@@ -33,7 +33,7 @@ impl FileBroker {
     pub fn with_options(path: impl Into<PathBuf>, options: Options) -> Self {
         let path: Arc<Path> = path.into().into();
         let tidy = options.rotate.as_ref().map(|rotation| Tidy::new(&path, rotation));
-        let state = State { path: Arc::clone(&path), options, log: None, stored: Stored::default(), tidy, failure: None };
+        let state = FileWriter { path: Arc::clone(&path), options, log: None, stored: Stored::default(), tidy, failure: None };
         Self { path, state: Blocking::new(state) }
     }
 
@@ -64,7 +64,7 @@ impl Broker for FileBroker {
 
     async fn close(&self) {
         // Everything is written already; this gives the lock back. A panic of the closure is not possible.
-        let _ = self.state.call(State::close).await;
+        let _ = self.state.call(FileWriter::close).await;
     }
 
     fn writes_without_ids_to(&self) -> Option<Place> {
@@ -74,7 +74,7 @@ impl Broker for FileBroker {
 
 /// What the calls work on.
 #[derive(Debug)]
-struct State {
+struct FileWriter {
     path: Arc<Path>,
     options: Options,
     /// Taken out while it is worked on: after an error or a panic the next call opens anew, with the same care as after
@@ -86,7 +86,7 @@ struct State {
     failure: Option<String>,
 }
 
-impl State {
+impl FileWriter {
     fn publish(&mut self, job: &Job) -> Result<(), String> {
         let result = self.write(job);
         self.failure = result.as_ref().err().filter(|_| self.check().is_ok()).cloned();

@@ -19,7 +19,7 @@ const LOOK_BACK: u64 = 512;
 /// A place in a file, whatever it is called by now. Devices change their numbers, and inodes are given out again; the digest of
 /// what stands before the place tells whether it is the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FilePosition {
     inode: u64,
     pub(super) offset: u64,
     digest: u64,
@@ -27,7 +27,7 @@ pub(super) struct Place {
     written: u64,
 }
 
-impl Place {
+impl FilePosition {
     pub(super) fn new(file: &File, offset: u64) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let written = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -90,7 +90,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inode, offset, digest, written } = self;
         write!(f, "{VERSION} inode={inode} offset={offset} digest={digest} written={written}")

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::place::Place;
+use super::place::FilePosition;
 use super::rotation::directory_of;
 
 /// A file that may be an earlier one.
@@ -30,7 +30,7 @@ pub(super) fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
         let is_other = [&b".cursor"[..], b".gz", b".bz2", b".xz", b".zst", b".tmp"].iter().any(|end| rest.ends_with(end));
         let Some(metadata) = entry.metadata().ok().filter(|metadata| metadata.is_file() && !is_other) else { continue };
         // What is read there would be remembered there, and so read for ever.
-        if !Place::is_remembered_at(&entry.path()) {
+        if !FilePosition::is_remembered_at(&entry.path()) {
             found.push(Sibling { written: metadata.modified()?, path: entry.path(), inode: metadata.ino() });
         }
     }

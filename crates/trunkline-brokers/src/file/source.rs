@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use trunkline_core::{Reader, Received, Source};
 
-use super::place::{Place, read_at_most};
+use super::place::{FilePosition, read_at_most};
 use super::siblings::{next_file, siblings};
 use crate::paths::{Identity, describe, missing_directory};
 
@@ -76,7 +76,7 @@ impl Source for FileSource {
 
     /// Begins to read. A file that does not exist yet is waited for, provided that its directory exists.
     async fn open_at(&self, position: Option<&str>) -> Result<Box<dyn Reader>, String> {
-        let known = position.filter(|_| self.position.is_none()).map(Place::parse).transpose()?;
+        let known = position.filter(|_| self.position.is_none()).map(FilePosition::parse).transpose()?;
         let (path, position, start) = (Arc::clone(&self.path), self.position.clone(), self.start);
         let work = move || open(&path, known, position.as_deref(), start);
         let cursor = spawn_blocking(work).await.map_err(|error| error.to_string()).flatten()?;
@@ -145,9 +145,9 @@ impl Reader for Following {
 
 impl Following {
     /// Where it stands; `None` while there is no file.
-    async fn place(&self) -> Result<Option<Place>, String> {
+    async fn place(&self) -> Result<Option<FilePosition>, String> {
         let cursor = self.cursor.clone();
-        let work = move || cursor.file.as_ref().map(|file| Place::new(file, cursor.offset)).transpose();
+        let work = move || cursor.file.as_ref().map(|file| FilePosition::new(file, cursor.offset)).transpose();
         let place = spawn_blocking(work).await.map_err(|error| error.to_string())?;
         place.map_err(|error| describe("read", &self.path, &error))
     }
@@ -159,9 +159,9 @@ impl fmt::Debug for Following {
     }
 }
 
-fn open(path: &Path, known: Option<Place>, position: Option<&Path>, start: Start) -> Result<Cursor, String> {
+fn open(path: &Path, known: Option<FilePosition>, position: Option<&Path>, start: Start) -> Result<Cursor, String> {
     let known = match position {
-        Some(position) => Place::load(position).map_err(|error| describe("read", position, &error))?,
+        Some(position) => FilePosition::load(position).map_err(|error| describe("read", position, &error))?,
         None => known,
     };
     let file = match fs::metadata(path) {
@@ -187,11 +187,11 @@ fn open(path: &Path, known: Option<Place>, position: Option<&Path>, start: Start
 
 /// Finds the place again: in the file itself, or else in a copy of it. When it is in neither, the file is gone, and what was
 /// written after it comes next; what was read of that before is known by its ids.
-fn go_on(path: &Path, place: &Place) -> Result<Cursor, String> {
+fn go_on(path: &Path, place: &FilePosition) -> Result<Cursor, String> {
     let explain = |error: io::Error| describe("read", path, &error);
     let others = siblings(path).map_err(explain)?.into_iter().map(|sibling| sibling.path);
     let candidates: Vec<_> = std::iter::once(path.to_owned()).chain(others).collect();
-    for is_there in [Place::is_in, Place::is_in_copy] {
+    for is_there in [FilePosition::is_in, FilePosition::is_in_copy] {
         for candidate in &candidates {
             match File::open(candidate) {
                 Ok(file) if is_there(place, &file).map_err(explain)? => return Ok(Cursor::at(Some(file), place.offset)),

@@ -23,16 +23,16 @@ pub(super) const BEHIND: &str = "not tried, because an event before it was not p
 
 /// Adds events to streams or lists. See the [module](crate::redis) for what it promises.
 pub struct RedisBroker {
-    pub(super) plan: Plan,
+    pub(super) settings: RedisSettings,
     pub(super) script: AddScript,
     /// This run of this adapter, as it signs cursors.
     pub(super) writer: String,
-    state: Mutex<State>,
+    state: Mutex<RedisSession>,
 }
 
 /// What was configured.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct RedisSettings {
     pub(super) address: Address,
     pub(super) structure: Structure,
     pub(super) end: End,
@@ -44,7 +44,7 @@ pub(super) struct Plan {
 
 /// What calls leave to those that follow.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct RedisSession {
     link: Option<Link>,
     /// The cursor as we saw it last.
     pub(super) known: Option<(CursorKey, Known)>,
@@ -61,21 +61,21 @@ pub(super) struct Link {
 }
 
 impl RedisBroker {
-    pub(super) fn new(plan: Plan) -> Self {
-        let script = AddScript::new(plan.structure, plan.end, plan.max_length);
-        Self { plan, script, writer: new_writer(), state: Mutex::default() }
+    pub(super) fn new(settings: RedisSettings) -> Self {
+        let script = AddScript::new(settings.structure, settings.end, settings.max_length);
+        Self { settings, script, writer: new_writer(), state: Mutex::default() }
     }
 
     /// The key of the cursor; `None` on a cluster whose slots the keys are spread over.
     fn cursor_key(&self, cursor: &CursorKey) -> Option<String> {
-        match (&self.plan.tag, self.plan.address.is_cluster) {
+        match (&self.settings.tag, self.settings.address.is_cluster) {
             (None, true) => None,
             (tag, _) => Some(cursor::key(cursor, tag.as_deref())),
         }
     }
 
     async fn link(&self) -> Result<Link, String> {
-        let mut connection = self.plan.address.connect(RESPONSE_TIMEOUT).await?;
+        let mut connection = self.settings.address.connect(RESPONSE_TIMEOUT).await?;
         // Not every user may ask this. Then a message that is too large breaks the connection, and is tried again.
         let mut ask = cmd("CONFIG");
         let answer: Result<Vec<String>, RedisError> = ask.arg("GET").arg("proto-max-bulk-len").query_async(&mut connection).await;
@@ -87,8 +87,8 @@ impl RedisBroker {
     /// server may lead elsewhere by now. So it is when the work is dropped on the way: perhaps nothing comes through any more.
     async fn linked<T>(
         &self,
-        state: &mut State,
-        work: impl AsyncFnOnce(&mut State, &mut Link) -> Result<T, String>,
+        state: &mut RedisSession,
+        work: impl AsyncFnOnce(&mut RedisSession, &mut Link) -> Result<T, String>,
     ) -> Result<T, String> {
         let mut link = match state.link.take() {
             Some(link) => link,
@@ -109,25 +109,25 @@ impl RedisBroker {
     ) -> Result<Reply, String> {
         let event = |index: usize| events.get(index).map(|event| &**event);
         let reply = self.script.run(&mut link.connection, mode, batch.export.as_deref(), entries, event).await;
-        reply.map_err(|error| self.plan.address.explain(&error))
+        reply.map_err(|error| self.settings.address.explain(&error))
     }
 
     pub(super) fn fault(&self, entries: &Entries, fault: Fault) -> String {
         match fault {
             Fault::WrongType(number, found) => self.wrong_type(entries.key(number), &found),
-            Fault::Other(text) => format!("{} did not take the event: {text}", self.plan.address.place),
+            Fault::Other(text) => format!("{} did not take the event: {text}", self.settings.address.place),
         }
     }
 
     pub(super) fn wrong_type(&self, key: &str, found: &str) -> String {
-        let (place, expected) = (&self.plan.address.place, self.plan.structure.name());
+        let (place, expected) = (&self.settings.address.place, self.settings.structure.name());
         format!(
             "the key `{key}` of {place} is a {found}, and a {expected} is expected; set another `key`, or delete it if nobody needs it"
         )
     }
 
     pub(super) fn too_large(&self, event: &Event, largest: usize) -> Outcome {
-        let (length, place) = (event.body.len(), &self.plan.address.place);
+        let (length, place) = (event.body.len(), &self.settings.address.place);
         Outcome::Reject {
             reason: format!("the event has {length} bytes, and {place} takes {largest} at the most (`proto-max-bulk-len`)"),
         }
@@ -155,7 +155,7 @@ impl Broker for RedisBroker {
     /// Whether the server can be reached, lets us write, and has nothing else under the keys that are known. On a connection of its
     /// own; nothing is created or changed.
     async fn is_ready(&self) -> Result<(), String> {
-        let mut connection = self.plan.address.connect(RESPONSE_TIMEOUT).await?;
+        let mut connection = self.settings.address.connect(RESPONSE_TIMEOUT).await?;
         self.check(&mut connection).await
     }
 
@@ -176,13 +176,13 @@ impl Broker for RedisBroker {
     }
 
     fn writes_without_ids_to(&self) -> Option<Place> {
-        let key = self.plan.keys.otherwise.constant().filter(|_| self.plan.structure == Structure::List)?;
-        Some(self.plan.structure.place(key, &self.plan.address.place).into())
+        let key = self.settings.keys.otherwise.constant().filter(|_| self.settings.structure == Structure::List)?;
+        Some(self.settings.structure.place(key, &self.settings.address.place).into())
     }
 }
 
 impl fmt::Debug for RedisBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBroker").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("RedisBroker").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -25,7 +25,7 @@ impl RedisBroker {
         for (index, event) in batch.events.iter().enumerate().filter(|(_, event)| event.body.len() > link.largest) {
             outcomes.fail(index, self.too_large(event, link.largest));
         }
-        let (mut finder, mut todo) = (self.plan.keys.finder(), Todo::new());
+        let (mut finder, mut todo) = (self.settings.keys.finder(), Todo::new());
         for (index, event) in batch.events.iter().enumerate() {
             finder.each(event, |key| todo.push((index, key)));
         }
@@ -63,7 +63,7 @@ impl RedisBroker {
         let mut places: BTreeMap<&str, Option<String>> = BTreeMap::new();
         let mut later = Vec::new();
         for (index, key) in todo {
-            let slot = if self.plan.address.is_cluster { hash_tag(&key).to_owned() } else { String::new() };
+            let slot = if self.settings.address.is_cluster { hash_tag(&key).to_owned() } else { String::new() };
             let conversation = events.get(index).map_or("", |event| event.conversation.as_str());
             let place = places.entry(conversation).or_insert_with(|| Some(slot.clone()));
             if place.as_ref() == Some(&slot) {

@@ -8,7 +8,7 @@ use tracing::error;
 use trunkline_core::json::{self, Layout};
 use trunkline_core::{Batch, Event, Offset, Outcome};
 
-use super::broker::{BEHIND, Link, RedisBroker, State};
+use super::broker::{BEHIND, Link, RedisBroker, RedisSession};
 use super::cursor;
 use super::script::{Entries, Mode, Reply};
 use crate::cursor::{Astray, Cursor, Known};
@@ -28,7 +28,7 @@ impl RedisBroker {
     /// Publishes a batch with the cursor, each event once, up to the first that cannot be published.
     pub(super) async fn publish_once(
         &self,
-        state: &mut State,
+        state: &mut RedisSession,
         link: &mut Link,
         key: &str,
         batch: &Batch,
@@ -111,7 +111,7 @@ impl RedisBroker {
     }
 
     fn chunks(&self, events: &[Arc<Event>], next: Offset) -> Vec<Chunk> {
-        let mut finder = self.plan.keys.finder();
+        let mut finder = self.settings.keys.finder();
         let mut chunks: Vec<Chunk> = Vec::new();
         for (index, event) in events.iter().enumerate() {
             if index % CHUNK == 0 {
@@ -131,13 +131,13 @@ impl RedisBroker {
     /// when somebody else moves it.
     fn notice(
         &self,
-        state: &State,
+        state: &RedisSession,
         key: &str,
         known: &Known,
         found: Option<Cursor>,
         batch: &Batch,
     ) -> Result<Result<Known, Outcome>, String> {
-        let place = &self.plan.address.place;
+        let place = &self.settings.address.place;
         let at = found.as_ref().map(|found| found.next).unwrap_or_default();
         match known.find(found, &self.writer) {
             Ok(_) if batch.time_left().is_zero() => {
@@ -174,13 +174,13 @@ impl RedisBroker {
     /// The cursor as it stands in Redis.
     pub(super) async fn stored(&self, link: &mut Link, key: &str) -> Result<Option<Cursor>, String> {
         let value: Option<String> =
-            cmd("GET").arg(key).query_async(&mut link.connection).await.map_err(|error| self.plan.address.explain(&error))?;
+            cmd("GET").arg(key).query_async(&mut link.connection).await.map_err(|error| self.settings.address.explain(&error))?;
         self.read(value.as_deref(), key)
     }
 
     fn read(&self, value: Option<&str>, key: &str) -> Result<Option<Cursor>, String> {
         cursor::parse(value).map_err(|what| {
-            let place = &self.plan.address.place;
+            let place = &self.settings.address.place;
             format!("the key `{key}` of {place} should hold our cursor, but {what}; find out who wrote it, and delete it")
         })
     }

@@ -10,7 +10,7 @@ use trunkline_core::{Broker, Source, Template, TopicMap};
 use trunkline_tls::TlsFiles;
 
 use super::address::Address;
-use super::broker::{Plan, RedisBroker};
+use super::broker::{RedisBroker, RedisSettings};
 use super::keys::{Keys, beside, fixed_tag};
 use super::source::RedisSource;
 use super::{End, Structure};
@@ -31,7 +31,7 @@ pub fn redis_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc
     let max_length = section.integer("max_length", 1..=MOST_LENGTH).map(i64::cast_unsigned);
     let (address, (keys, tag)) = (address?, keys?);
     let tag = tag.filter(|_| address.is_cluster);
-    Some(Arc::new(RedisBroker::new(Plan { address, structure, end, keys, tag, max_length })))
+    Some(Arc::new(RedisBroker::new(RedisSettings { address, structure, end, keys, tag, max_length })))
 }
 
 /// Builds the source from its section, which may be that of a broker; the same key is then read that the broker writes.

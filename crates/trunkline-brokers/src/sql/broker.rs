@@ -28,22 +28,22 @@ const MOST_SURPRISES: usize = 4;
 #[derive(Debug)]
 pub struct ServerBroker {
     server: Server,
-    state: Mutex<State>,
+    state: Mutex<ServerWriter>,
     /// What there was too little of for the last batch. Only the next shows whether that is over.
     shortage: LastTrouble,
 }
 
 /// What the calls work on.
-struct State {
+struct ServerWriter {
     session: Option<Box<dyn Session>>,
     /// This run of this adapter, as it signs cursors.
     writer: String,
     cursors: HashMap<CursorKey, Known>,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for ServerWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("ServerWriter")
             .field("is_connected", &self.session.is_some())
             .field("cursors", &self.cursors)
             .finish_non_exhaustive()
@@ -53,12 +53,12 @@ impl fmt::Debug for State {
 impl ServerBroker {
     /// A broker that writes into the database of `server`. The first call connects.
     pub(super) fn new(server: Server) -> Self {
-        let state = State { session: None, writer: new_writer(), cursors: HashMap::new() };
+        let state = ServerWriter { session: None, writer: new_writer(), cursors: HashMap::new() };
         Self { server, state: Mutex::new(state), shortage: LastTrouble::default() }
     }
 
     /// Lets `work` use the state, for so long at the most.
-    async fn call<T>(&self, work: impl AsyncFnOnce(&mut State, &Server) -> Result<T, Failure>) -> Result<T, Failure> {
+    async fn call<T>(&self, work: impl AsyncFnOnce(&mut ServerWriter, &Server) -> Result<T, Failure>) -> Result<T, Failure> {
         let call = async {
             let mut state = self.state.lock().await;
             work(&mut state, &self.server).await
@@ -104,7 +104,7 @@ impl Broker for ServerBroker {
     }
 }
 
-impl State {
+impl ServerWriter {
     async fn publish(&mut self, server: &Server, batch: &Batch) -> Result<Vec<Outcome>, Failure> {
         loop {
             let (mut session, is_old) = self.take(server).await?;

@@ -195,11 +195,11 @@ mod tests {
     struct Table {
         seen: Option<Instant>,
         numbered_after: Duration,
-        state: Arc<Mutex<State>>,
+        state: Arc<Mutex<TableState>>,
     }
 
     #[derive(Default)]
-    struct State {
+    struct TableState {
         asked: usize,
         has_ended: bool,
     }
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_that_has_an_id_and_no_number_yet_is_waited_for() {
-        let (state, poll) = (Arc::<Mutex<State>>::default(), Duration::from_millis(1));
+        let (state, poll) = (Arc::<Mutex<TableState>>::default(), Duration::from_millis(1));
         let table = Table { seen: None, numbered_after: Duration::from_millis(20), state: Arc::clone(&state) };
         let mut reader = Following::new("table".to_owned(), Box::new(table), None, 0, poll);
         reader.hold = Duration::from_millis(40);

@@ -17,12 +17,12 @@ const ESCAPE_AT: &str = "in a complete URL, write `@` in a password as `%40`";
 
 /// Where a database is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum DatabasePlace {
     Sqlite(Location),
     Server(Box<Server>),
 }
 
-impl Place {
+impl DatabasePlace {
     /// Reads `dialect`, `url`, `port`, `db`, `username`, `password` and `query`. A relative file starts at `directory`.
     pub(super) fn read(
         section: &Section<'_>,

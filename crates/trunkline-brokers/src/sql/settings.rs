@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trunkline_config::{Section, UnknownKeys};
 use trunkline_core::Broker;
 
-use super::place::Place;
+use super::place::DatabasePlace;
 use super::{ServerBroker, SqlBroker};
 use crate::endpoint::{ENDPOINT_KEYS, warn_of_idle_keys};
 
@@ -31,8 +31,8 @@ pub fn sql_from_section_in(
 ) -> Option<Arc<dyn Broker>> {
     section.unknown_keys(UnknownKeys::Refuse);
     warn_of_idle_keys(section, ENDPOINT_KEYS);
-    Some(match Place::read(section, directory, DEFAULT_DB, environment)? {
-        Place::Sqlite(location) => Arc::new(SqlBroker::sqlite(location)),
-        Place::Server(server) => Arc::new(ServerBroker::new(*server)),
+    Some(match DatabasePlace::read(section, directory, DEFAULT_DB, environment)? {
+        DatabasePlace::Sqlite(location) => Arc::new(SqlBroker::sqlite(location)),
+        DatabasePlace::Server(server) => Arc::new(ServerBroker::new(*server)),
     })
 }

@@ -15,7 +15,7 @@ use trunkline_core::{Reader, Source};
 
 use super::dialect::Dialect;
 use super::following::{Following, Rows, within};
-use super::place::Place;
+use super::place::DatabasePlace;
 use super::shape::Table;
 use super::sqlite::SqliteRows;
 use super::{mysql, postgres};
@@ -28,7 +28,7 @@ const DEFAULT_POLL: Duration = Duration::from_secs(1);
 pub fn sql_source_from_section(section: &Section<'_>, directory: &Path, by: ReadBy) -> Option<Arc<dyn Source>> {
     section.unknown_keys(UnknownKeys::Refuse);
     warn_of_idle_keys(section, ENDPOINT_KEYS);
-    let place = Place::read(section, directory, DEFAULT_DB, &|name| std::env::var(name).ok());
+    let place = DatabasePlace::read(section, directory, DEFAULT_DB, &|name| std::env::var(name).ok());
     let table = table(section);
     let group = section.string("group");
     // Whoever names a group wants to go on where it was.
@@ -62,7 +62,7 @@ fn table(section: &Section<'_>) -> Option<String> {
 /// A table that is followed.
 #[derive(Clone, Debug)]
 pub struct SqlSource {
-    place: Place,
+    place: DatabasePlace,
     table: String,
     /// Under which name the position is stored; `None` when it is not.
     group: Option<String>,
@@ -72,8 +72,8 @@ pub struct SqlSource {
 impl fmt::Display for SqlSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Sqlite(location) => f.write_str(&location.table(&self.table)),
-            Place::Server(server) => f.write_str(&server.table(&self.table)),
+            DatabasePlace::Sqlite(location) => f.write_str(&location.table(&self.table)),
+            DatabasePlace::Server(server) => f.write_str(&server.table(&self.table)),
         }
     }
 }
@@ -82,8 +82,8 @@ impl fmt::Display for SqlSource {
 impl Source for SqlSource {
     fn place(&self) -> trunkline_core::Place {
         match &self.place {
-            Place::Sqlite(location) => location.absolute().table(&self.table).into(),
-            Place::Server(_) => self.to_string().into(),
+            DatabasePlace::Sqlite(location) => location.absolute().table(&self.table).into(),
+            DatabasePlace::Server(_) => self.to_string().into(),
         }
     }
 
@@ -128,11 +128,11 @@ impl SqlSource {
 
     async fn connect(&self) -> Result<Box<dyn Rows>, String> {
         Ok(match &self.place {
-            Place::Sqlite(location) => Box::new(SqliteRows::new(location.clone(), self.table.clone())),
-            Place::Server(server) if server.dialect == Dialect::MySql => {
+            DatabasePlace::Sqlite(location) => Box::new(SqliteRows::new(location.clone(), self.table.clone())),
+            DatabasePlace::Server(server) if server.dialect == Dialect::MySql => {
                 Box::new(mysql::MySqlRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
             }
-            Place::Server(server) => {
+            DatabasePlace::Server(server) => {
                 Box::new(postgres::PostgresRows::connect(server, &self.table).await.map_err(|failure| failure.reason)?)
             }
         })

@@ -10,7 +10,7 @@ use std::path::Path;
 use trunkline_config::{Section, UnknownKeys};
 
 use super::history::ServerHistory;
-use super::place::Place;
+use super::place::DatabasePlace;
 use super::sqlite::History;
 use crate::blocking::Blocking;
 
@@ -81,12 +81,12 @@ impl SqlTrackerStore {
         section.unknown_keys(UnknownKeys::Warn);
         // Rasa needs it for creating a database.
         section.node("login_db");
-        match Place::read(section, directory, DEFAULT_DB, environment)? {
-            Place::Sqlite(location) => Some(Self {
+        match DatabasePlace::read(section, directory, DEFAULT_DB, environment)? {
+            DatabasePlace::Sqlite(location) => Some(Self {
                 place: format!("the SQLite database `{}`", location.absolute()),
                 table: Table::Sqlite(Blocking::new(History::new(location))),
             }),
-            Place::Server(server) => {
+            DatabasePlace::Server(server) => {
                 Some(Self { place: server.to_string(), table: Table::Server(Box::new(ServerHistory::new(*server))) })
             }
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use trunkline_core::{Batch, Broker, Clock, Event, Outcome};
 use trunkline_http::{AFTER_ANOTHER, Answer, Call, Failure, Judge, Request, Resolve, Verdict, Words, shown};
 
-use super::{Content, MOST_BATCH, Plan};
+use super::{Content, MOST_BATCH, WebhookSettings};
 
 const WORDS: Words = Words {
     who: "the webhook",
@@ -25,22 +25,22 @@ const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Posts events to an address. See the [module](crate::webhook) for what it promises.
 pub struct WebhookBroker {
-    plan: Plan,
+    settings: WebhookSettings,
     judge: Judge,
     clock: Clock,
 }
 
 impl WebhookBroker {
-    /// A broker that posts to the receiver of `plan`. Nothing is connected before the first call.
-    pub fn new(plan: Plan) -> Self {
-        let judge = Judge::new(WORDS, shown(plan.endpoint.url()), plan.endpoint.secrets().clone());
-        Self { plan, judge, clock: Clock::system() }
+    /// A broker that posts to the receiver of `settings`. Nothing is connected before the first call.
+    pub fn new(settings: WebhookSettings) -> Self {
+        let judge = Judge::new(WORDS, shown(settings.endpoint.url()), settings.endpoint.secrets().clone());
+        Self { settings, judge, clock: Clock::system() }
     }
 
     /// The same, with names looked up by `resolver`.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
-        self.plan.endpoint = self.plan.endpoint.with_resolver(resolver);
+        self.settings.endpoint = self.settings.endpoint.with_resolver(resolver);
         self
     }
 
@@ -50,19 +50,19 @@ impl WebhookBroker {
     }
 
     async fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
-        self.plan.endpoint.send(request, MOST_BODY).await
+        self.settings.endpoint.send(request, MOST_BODY).await
     }
 }
 
 #[async_trait]
 impl Broker for WebhookBroker {
     async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
-        let call = Call::new(batch, &self.judge, self.plan.timeout);
-        match self.plan.content {
+        let call = Call::new(batch, &self.judge, self.settings.timeout);
+        match self.settings.content {
             Content::Single => {
                 let call = &call;
                 let send = |index| async move { self.attempt(call, batch, &[index]).await };
-                call.by_conversation(self.plan.concurrency, send).await
+                call.by_conversation(self.settings.concurrency, send).await
             }
             Content::Batch => self.in_batches(&call, batch).await,
         }
@@ -70,21 +70,21 @@ impl Broker for WebhookBroker {
 
     /// Whether something speaks HTTP there and lets us in, by a request without an effect (`OPTIONS`).
     async fn is_ready(&self) -> Result<(), String> {
-        self.judge.is_ready(self.send(self.plan.probe(READY_TIMEOUT, self.now())).await)
+        self.judge.is_ready(self.send(self.settings.probe(READY_TIMEOUT, self.now())).await)
     }
 
     fn request_timeout(&self) -> Option<Duration> {
-        Some(self.plan.timeout)
+        Some(self.settings.timeout)
     }
 
     async fn close(&self) {
-        self.plan.endpoint.close().await;
+        self.settings.endpoint.close().await;
     }
 }
 
 impl std::fmt::Debug for WebhookBroker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebhookBroker").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("WebhookBroker").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -123,7 +123,7 @@ impl WebhookBroker {
     /// Sends the events at `indices` in one request.
     async fn attempt(&self, call: &Call<'_>, batch: &Batch, indices: &[usize]) -> Verdict {
         let events: Vec<&Arc<Event>> = indices.iter().map(|&index| &batch.events[index]).collect();
-        let request = self.plan.request(&events, batch.export.as_deref(), self.now());
+        let request = self.settings.request(&events, batch.export.as_deref(), self.now());
         call.attempt(events.len(), self.send(request)).await
     }
 }

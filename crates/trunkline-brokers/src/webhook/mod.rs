@@ -26,4 +26,4 @@ mod settings;
 
 pub use broker::WebhookBroker;
 pub use request::{Content, EVENT_IDS_HEADER, MOST_BATCH, Signature};
-pub use settings::{Plan, webhook_from_section};
+pub use settings::{WebhookSettings, webhook_from_section};

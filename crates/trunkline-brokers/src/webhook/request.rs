@@ -11,7 +11,7 @@ use trunkline_http::sign::{self, Key};
 use trunkline_http::{HeaderMap, Method, Request};
 use uuid::Uuid;
 
-use super::Plan;
+use super::WebhookSettings;
 
 /// The header with the ids of the events of a batch, in order, with commas between.
 pub const EVENT_IDS_HEADER: &str = "trunkline-event-ids";
@@ -43,7 +43,7 @@ pub enum Signature {
     Hub(Key),
 }
 
-impl Plan {
+impl WebhookSettings {
     /// The request that carries `events` at the time `now`, in Unix seconds.
     pub(super) fn request(&self, events: &[&Arc<Event>], export: Option<&str>, now: u64) -> Request<'_> {
         let mut headers = HeaderMap::new();

@@ -28,7 +28,7 @@ const OURS: [&str; 7] = [
 ];
 
 /// What a section says, checked.
-pub struct Plan {
+pub struct WebhookSettings {
     pub(super) endpoint: Endpoint,
     pub(super) signature: Signature,
     pub(super) content: Content,
@@ -40,10 +40,10 @@ pub struct Plan {
 
 /// Builds the broker from its section; relative paths of certificates start at `directory`. A key that is unknown is an error.
 pub fn webhook_from_section(section: &Section<'_>, directory: &Path) -> Option<Arc<dyn Broker>> {
-    Some(Arc::new(WebhookBroker::new(Plan::from_section(section, directory)?)))
+    Some(Arc::new(WebhookBroker::new(WebhookSettings::from_section(section, directory)?)))
 }
 
-impl Plan {
+impl WebhookSettings {
     /// Reads the section. Every problem is reported through it; `None` when there is no plan.
     pub fn from_section(section: &Section<'_>, directory: &Path) -> Option<Self> {
         section.unknown_keys(UnknownKeys::Refuse);
@@ -67,10 +67,10 @@ impl Plan {
     }
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for WebhookSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signature, content, concurrency, timeout, .. } = self;
-        f.debug_struct("Plan")
+        f.debug_struct("WebhookSettings")
             .field("receiver", &shown(self.endpoint.url()))
             .field("signature", signature)
             .field("content", content)

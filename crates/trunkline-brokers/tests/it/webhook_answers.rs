@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpSocket;
 use trunkline_brokers::WebhookBroker;
-use trunkline_brokers::webhook::Plan;
+use trunkline_brokers::webhook::WebhookSettings;
 use trunkline_config::{Diagnostics, Document, UnknownKeys};
 use trunkline_core::{Broker, Outcome};
 use trunkline_http::{Addrs, Name, Resolve, Resolving};
@@ -252,11 +252,11 @@ async fn readiness_is_asked_for_without_an_effect_and_is_assumed_in_doubt() {
     }
 }
 
-fn plan(section: &str) -> Plan {
+fn plan(section: &str) -> WebhookSettings {
     let diagnostics = Diagnostics::new();
     let document = Document::parse("endpoints.yml", &format!("event_broker: {section}"), &|_| None, &diagnostics).unwrap();
     let plan = document.read(UnknownKeys::Refuse, &diagnostics, |root| {
-        root.section("event_broker", |section| Plan::from_section(section, Path::new("/nowhere")))
+        root.section("event_broker", |section| WebhookSettings::from_section(section, Path::new("/nowhere")))
     });
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     plan.flatten().unwrap()

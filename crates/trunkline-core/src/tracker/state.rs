@@ -14,7 +14,7 @@ const NO_LOOP: &str = "should_not_be_set";
 
 /// The state after some events. Numbers are indices of events, whose bodies hold the values.
 #[derive(Debug)]
-pub(super) struct State<'a> {
+pub(super) struct TrackerState<'a> {
     /// The event whose value each slot has; null for slots that are not here.
     pub(super) slots: HashMap<&'a str, usize>,
     /// The last `user` event; without one, the message is empty.
@@ -37,7 +37,7 @@ pub(super) struct ActiveLoop<'a> {
     pub(super) trigger_message: Option<usize>,
 }
 
-impl<'a> State<'a> {
+impl<'a> TrackerState<'a> {
     /// The state after `events`.
     ///
     /// An event that takes others back starts from nothing and replays those that still count, so whatever was before the

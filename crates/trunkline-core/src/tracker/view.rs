@@ -6,7 +6,7 @@ use super::applied::applied;
 use super::effect::{Action, Effect};
 use super::history::{Entry, Tracker};
 use super::message;
-use super::state::{ActiveLoop, State};
+use super::state::{ActiveLoop, TrackerState};
 use super::writer::{ObjectWriter, optional};
 use crate::json;
 
@@ -52,7 +52,7 @@ pub struct UnknownIncludeEvents;
 impl Tracker {
     /// The state after all events, in Rasa's order of keys, with the events that `include` asks for.
     pub fn to_json(&self, include: IncludeEvents) -> String {
-        let state = State::after(&self.events);
+        let state = TrackerState::after(&self.events);
         let mut object = ObjectWriter::new(self.layout);
         object.member("sender_id", &json::quote(&self.conversation, self.layout));
         object.member("slots", &self.slots(&state));
@@ -71,7 +71,7 @@ impl Tracker {
         object.finish()
     }
 
-    fn slots(&self, state: &State<'_>) -> String {
+    fn slots(&self, state: &TrackerState<'_>) -> String {
         let mut object = ObjectWriter::new(self.layout);
         for name in &self.slots.ordered {
             let event = state.slots.get(name.as_str()).map(|&index| self.events[index].document(self.layout));
@@ -80,7 +80,7 @@ impl Tracker {
         object.finish()
     }
 
-    fn latest_message(&self, state: &State<'_>) -> String {
+    fn latest_message(&self, state: &TrackerState<'_>) -> String {
         let added = state.added_entities.iter().map(|&index| &self.events[index]);
         message::latest_message(self.event(state.latest_message), added, self.layout)
     }

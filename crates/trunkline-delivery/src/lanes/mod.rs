@@ -42,11 +42,11 @@ pub(crate) enum Settled {
 #[derive(Debug, Default)]
 struct Lane {
     queue: VecDeque<Owed>,
-    state: State,
+    state: LaneState,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum State {
+enum LaneState {
     /// Among the lanes that may be taken from, unless empty.
     #[default]
     Ready,
@@ -169,12 +169,12 @@ impl Lanes {
         let lane = self.by_key.entry(key).or_default();
         match lane.state {
             // What is under way is what died; coming back, it holds the lane itself.
-            State::Busy => return,
-            State::Ready => drop(lane.next().map(|offset| self.ready.remove(&(offset, key)))),
-            State::Waiting(at) => drop(self.waiting.remove(&(at, key))),
-            State::Held(_) => {}
+            LaneState::Busy => return,
+            LaneState::Ready => drop(lane.next().map(|offset| self.ready.remove(&(offset, key)))),
+            LaneState::Waiting(at) => drop(self.waiting.remove(&(at, key))),
+            LaneState::Held(_) => {}
         }
-        lane.state = State::Held(letter);
+        lane.state = LaneState::Held(letter);
         self.unload(key);
     }
 
@@ -183,7 +183,7 @@ impl Lanes {
         let held = self
             .by_key
             .values()
-            .filter_map(|lane| if let State::Held(letter) = &lane.state { Some(letter.clone()) } else { None });
+            .filter_map(|lane| if let LaneState::Held(letter) = &lane.state { Some(letter.clone()) } else { None });
         held.collect()
     }
 
@@ -197,7 +197,7 @@ impl Lanes {
 
     fn free(&mut self, key: u64) {
         let Some(lane) = self.by_key.get_mut(&key) else { return };
-        lane.state = State::Ready;
+        lane.state = LaneState::Ready;
         match lane.next() {
             Some(offset) => drop(self.ready.insert((offset, key))),
             None => drop(self.by_key.remove(&key)),
@@ -207,7 +207,7 @@ impl Lanes {
     fn enqueue(&mut self, mut owed: Owed) {
         let key = owed.lane;
         let lane = self.by_key.entry(key).or_default();
-        if !matches!(lane.state, State::Ready | State::Busy) {
+        if !matches!(lane.state, LaneState::Ready | LaneState::Busy) {
             owed.event = None;
         }
         self.bytes += weight(&owed);
@@ -217,7 +217,7 @@ impl Lanes {
         let before = lane.next();
         lane.insert(owed);
         let next = lane.next();
-        if lane.state == State::Ready && next != before {
+        if lane.state == LaneState::Ready && next != before {
             before.map(|offset| self.ready.remove(&(offset, key)));
             next.map(|offset| self.ready.insert((offset, key)));
         }
@@ -256,8 +256,8 @@ impl Lanes {
                 };
                 bytes += owed.size;
                 self.bytes -= weight(&owed);
-                if lane.state != State::Busy {
-                    lane.state = State::Busy;
+                if lane.state != LaneState::Busy {
+                    lane.state = LaneState::Busy;
                     touched.push(key);
                 }
                 batch.push(owed);
@@ -276,7 +276,7 @@ impl Lanes {
 
     /// Brings a batch back. What is to be tried again goes to its place in its lane, and the lane waits.
     pub(crate) fn settle(&mut self, batch: Vec<(Owed, Settled)>) {
-        let mut touched: HashMap<u64, State> = HashMap::default();
+        let mut touched: HashMap<u64, LaneState> = HashMap::default();
         for (mut owed, settled) in batch.into_iter().rev() {
             let is_settled = !matches!(settled, Settled::Again(_));
             match &owed.letter {
@@ -291,11 +291,11 @@ impl Lanes {
             let state = touched.entry(owed.lane).or_default();
             match settled {
                 Settled::Done => {}
-                Settled::Held(letter) => *state = State::Held(letter),
+                Settled::Held(letter) => *state = LaneState::Held(letter),
                 Settled::Again(at) => {
                     // The earliest event decides: it is the next to be tried. It comes last in this loop.
-                    if !matches!(state, State::Held(_)) {
-                        *state = State::Waiting(at);
+                    if !matches!(state, LaneState::Held(_)) {
+                        *state = LaneState::Waiting(at);
                     }
                     owed.event = None;
                     if let Some(lane) = self.by_key.get_mut(&owed.lane) {
@@ -306,12 +306,12 @@ impl Lanes {
         }
         for (key, state) in touched {
             match state {
-                State::Waiting(at) => {
+                LaneState::Waiting(at) => {
                     self.unload(key);
                     self.waiting.insert((at, key));
                 }
-                State::Held(_) => self.unload(key),
-                State::Ready | State::Busy => {
+                LaneState::Held(_) => self.unload(key),
+                LaneState::Ready | LaneState::Busy => {
                     self.free(key);
                     continue;
                 }
@@ -368,7 +368,7 @@ impl Lane {
     }
 
     fn is_held_for(&self, letter: &DeadLetterId) -> bool {
-        matches!(&self.state, State::Held(held) if held == letter)
+        matches!(&self.state, LaneState::Held(held) if held == letter)
     }
 
     /// The offset of the event that is taken next.

@@ -18,7 +18,7 @@ use super::JournalArgs;
 use super::format::{count, event_line, stranger_line};
 use super::output::{self, Failure, Outcome};
 use super::serve::either;
-use address::Place;
+use address::PlaceArgs;
 
 /// Follow a broker: print the events that it gives.
 ///
@@ -33,7 +33,7 @@ pub(super) struct Consume {
     #[arg(value_name = "ADDRESS", required_unless_present_any = ["broker", "source"])]
     address: Option<String>,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
     /// Read where this broker of endpoints.yml publishes.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["address", "source", "queue", "topic", "key", "table", "options"])]
     broker: Option<String>,

@@ -31,7 +31,7 @@ use super::output::{self, Failure, Outcome};
 use super::serve::either;
 use history::Opened;
 use run::{Export, Halt, Report};
-use state::{Origin, Seconds, Selection, State, States};
+use state::{ExportState, Origin, Seconds, Selection, States};
 
 /// The longest that the end may take, after everything is confirmed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -189,8 +189,14 @@ impl ExportCommand {
         format!("trunkline export --resume {id}{project}{endpoints}")
     }
 
-    fn conclude(&self, state: &State, report: &Report, result: &Result<(), Halt>, command: &str) -> Result<Outcome, Failure> {
-        let State { id, broker, events: total, .. } = state;
+    fn conclude(
+        &self,
+        state: &ExportState,
+        report: &Report,
+        result: &Result<(), Halt>,
+        command: &str,
+    ) -> Result<Outcome, Failure> {
+        let ExportState { id, broker, events: total, .. } = state;
         let conversations = report.conversations.len() as u64;
         let problem = match result {
             Ok(()) => None,

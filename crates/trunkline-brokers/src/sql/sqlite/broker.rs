@@ -20,7 +20,7 @@ use crate::sql::shape::Table;
 #[derive(Debug)]
 pub struct SqlBroker {
     location: Arc<Location>,
-    state: Blocking<State>,
+    state: Blocking<DatabaseWriter>,
     /// A full disk, which nothing but the next batch shows to be over.
     shortage: Arc<LastTrouble>,
 }
@@ -30,7 +30,7 @@ impl SqlBroker {
     pub fn sqlite(location: Location) -> Self {
         let location = Arc::new(location);
         let shortage = Arc::new(LastTrouble::default());
-        let state = State {
+        let state = DatabaseWriter {
             location: Arc::clone(&location),
             database: None,
             writer: new_writer(),
@@ -79,7 +79,7 @@ impl Broker for SqlBroker {
 
 /// What the calls work on.
 #[derive(Debug)]
-struct State {
+struct DatabaseWriter {
     location: Arc<Location>,
     database: Option<Database>,
     /// This run of this adapter, as it signs cursors.
@@ -88,7 +88,7 @@ struct State {
     shortage: Arc<LastTrouble>,
 }
 
-impl State {
+impl DatabaseWriter {
     fn publish(&mut self, job: &Job) -> Result<Vec<Outcome>, String> {
         match job.next {
             Some(next) => self.append(job, next),

@@ -15,10 +15,10 @@ use crate::sql::following::{Row, Rows};
 /// Reads a table, and stores positions beside it.
 pub(in crate::sql) struct SqliteRows {
     table: String,
-    state: Blocking<State>,
+    state: Blocking<TableReader>,
 }
 
-struct State {
+struct TableReader {
     location: Location,
     /// Which file it was that was read at first.
     identity: Option<Identity>,
@@ -28,18 +28,18 @@ struct State {
 
 impl SqliteRows {
     pub(in crate::sql) fn new(location: Location, table: String) -> Self {
-        Self { table, state: Blocking::new(State { location, identity: None, reader: None, writer: None }) }
+        Self { table, state: Blocking::new(TableReader { location, identity: None, reader: None, writer: None }) }
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut State) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(&mut TableReader) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         self.state.call(work).await.flatten()
     }
 }
 
-impl State {
+impl TableReader {
     fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
         self.stay()?;
         let reader = match self.reader.take() {

@@ -9,7 +9,7 @@ use crate::engine::Removed;
 
 /// What retention found out about the journal as it is now.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct RetentionPlan {
     /// Events below this offset are to go.
     pub(super) keep_from: Offset,
     /// Events below this offset are passed by every active subscription.
@@ -21,9 +21,9 @@ pub(super) struct Plan {
 }
 
 /// Looks at the journal and decides.
-pub(super) fn plan(events: &Connection, policy: &Retention, now: Timestamp) -> Result<Plan, rusqlite::Error> {
+pub(super) fn plan(events: &Connection, policy: &Retention, now: Timestamp) -> Result<RetentionPlan, rusqlite::Error> {
     let bytes = read::used_bytes(events)?;
-    let Some((first, last)) = read::bounds(events)? else { return Ok(Plan { bytes, ..Plan::default() }) };
+    let Some((first, last)) = read::bounds(events)? else { return Ok(RetentionPlan { bytes, ..RetentionPlan::default() }) };
     let lowest = subscriptions::lowest(events)?;
     let passed = lowest.as_ref().map_or(last + 1, |(_, low)| *low).min(last + 1);
 
@@ -44,11 +44,11 @@ pub(super) fn plan(events: &Connection, policy: &Retention, now: Timestamp) -> R
         let holder = lowest.map_or_else(String::new, |(name, low)| format!(" from offset {low} on by subscription `{name}`"));
         format!("its share of the disk, {} bytes, is used up by events held{holder}", policy.max_bytes)
     });
-    Ok(Plan { keep_from, passed, full, bytes })
+    Ok(RetentionPlan { keep_from, passed, full, bytes })
 }
 
 /// Removes up to `most` events below `keep_from`.
-pub(super) fn remove(events: &Connection, plan: &Plan, most: u64) -> Result<Removed, rusqlite::Error> {
+pub(super) fn remove(events: &Connection, plan: &RetentionPlan, most: u64) -> Result<Removed, rusqlite::Error> {
     let Some((first, _)) = read::bounds(events)? else { return Ok(Removed::default()) };
     let until = plan.keep_from.min(first + most);
     if until <= first {

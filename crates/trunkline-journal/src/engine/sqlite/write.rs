@@ -10,7 +10,7 @@ use trunkline_core::Timestamp;
 use super::index::Index;
 use super::lock::Lock;
 use super::read::{self, Window};
-use super::retention::{self, Plan};
+use super::retention::{self, RetentionPlan};
 use super::row::{self, Found};
 use super::{dead_letters, positions, schema, subscriptions};
 use crate::Options;
@@ -33,7 +33,7 @@ pub(crate) struct Database {
     index_file: Connection,
     numbering: Numbering,
     options: Options,
-    retention: Plan,
+    retention: RetentionPlan,
 }
 
 /// What a transaction did, and how it ended.
@@ -61,7 +61,7 @@ impl Database {
             index_file,
             numbering,
             options: options.clone(),
-            retention: Plan::default(),
+            retention: RetentionPlan::default(),
         }
     }
 

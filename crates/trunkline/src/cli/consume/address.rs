@@ -14,7 +14,7 @@ use crate::cli::output::{self, Failure};
 
 /// What an address leaves open.
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct PlaceArgs {
     /// For RabbitMQ: the queue.
     #[arg(long, value_name = "NAME")]
     pub(super) queue: Option<String>,
@@ -52,7 +52,7 @@ const KINDS: [Addressed; 5] = [
     Addressed { kind: "file", schemes: &["file"], place: None },
 ];
 
-impl Place {
+impl PlaceArgs {
     /// The source at `address`.
     pub(super) fn source(&self, address: &str, adapters: &Adapters) -> Result<Arc<dyn Source>, Failure> {
         let (kind, section) = self.section(address).map_err(Failure::new)?;
@@ -129,7 +129,7 @@ fn option(text: &str) -> Result<(String, String), String> {
 mod tests {
     use super::*;
 
-    fn section(address: &str, place: &Place) -> Result<(&'static str, String), String> {
+    fn section(address: &str, place: &PlaceArgs) -> Result<(&'static str, String), String> {
         place.section(address)
     }
 
@@ -139,31 +139,31 @@ mod tests {
         for (address, place, kind, text) in [
             (
                 "amqp://u:p%20@h:5673/events%2Feu",
-                Place { queue: some("q"), ..Place::default() },
+                PlaceArgs { queue: some("q"), ..PlaceArgs::default() },
                 "pika",
                 "\"type\": \"pika\"\n\"url\": \"amqp://u:p%20@h:5673/events%2Feu\"\n\"queues\": \"q\"\n",
             ),
             (
                 "kafka://a:9092,b:9093/",
-                Place { topic: some("t"), options: vec![("security_protocol".into(), "SSL".into())], ..Place::default() },
+                PlaceArgs { topic: some("t"), options: vec![("security_protocol".into(), "SSL".into())], ..PlaceArgs::default() },
                 "kafka",
                 "\"type\": \"kafka\"\n\"url\": \"a:9092,b:9093\"\n\"topic\": \"t\"\n\"security_protocol\": \"SSL\"\n",
             ),
             (
                 "postgresql+psycopg2://h/d",
-                Place { table: some("events"), ..Place::default() },
+                PlaceArgs { table: some("events"), ..PlaceArgs::default() },
                 "sql",
                 "\"type\": \"sql\"\n\"url\": \"postgresql+psycopg2://h/d\"\n\"table\": \"events\"\n",
             ),
             (
                 "redis://h",
-                Place { options: vec![("group".into(), "g".into())], ..Place::default() },
+                PlaceArgs { options: vec![("group".into(), "g".into())], ..PlaceArgs::default() },
                 "redis",
                 "\"type\": \"redis\"\n\"url\": \"redis://h\"\n\"group\": \"g\"\n",
             ),
-            ("file:a \"b\".log", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"a \\\"b\\\".log\"\n"),
-            ("file:///tmp/x", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"/tmp/x\"\n"),
-            ("events.log", Place::default(), "file", "\"type\": \"file\"\n\"path\": \"events.log\"\n"),
+            ("file:a \"b\".log", PlaceArgs::default(), "file", "\"type\": \"file\"\n\"path\": \"a \\\"b\\\".log\"\n"),
+            ("file:///tmp/x", PlaceArgs::default(), "file", "\"type\": \"file\"\n\"path\": \"/tmp/x\"\n"),
+            ("events.log", PlaceArgs::default(), "file", "\"type\": \"file\"\n\"path\": \"events.log\"\n"),
         ] {
             assert_eq!(section(address, &place), Ok((kind, text.to_owned())));
         }
@@ -171,12 +171,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let queue = Place { queue: Some("q".into()), ..Place::default() };
-        let error = |address: &str, place: &Place| section(address, place).expect_err(address);
+        let queue = PlaceArgs { queue: Some("q".into()), ..PlaceArgs::default() };
+        let error = |address: &str, place: &PlaceArgs| section(address, place).expect_err(address);
         assert_eq!(error("kafka://h", &queue), "--queue says nothing to kafka://, which takes --topic");
         assert_eq!(error("x.log", &queue), "--queue says nothing to a file");
-        assert!(error("http://h", &Place::default()).starts_with("`http://` is not known; known are amqp://, "));
-        let twice = Place { options: vec![("url".into(), "x".into())], ..Place::default() };
+        assert!(error("http://h", &PlaceArgs::default()).starts_with("`http://` is not known; known are amqp://, "));
+        let twice = PlaceArgs { options: vec![("url".into(), "x".into())], ..PlaceArgs::default() };
         assert_eq!(error("redis://h", &twice), "`url` is given twice");
     }
 }

@@ -9,7 +9,7 @@ use trunkline_core::Event;
 use trunkline_journal::{By, Limits, ReadOnlyJournal};
 
 use super::journal::JournalHistory;
-use super::state::{Origin, Position, Selection, State};
+use super::state::{ExportState, Origin, Position, Selection};
 use super::store::StoreHistory;
 use crate::cli::output::{self, Failure};
 
@@ -37,8 +37,8 @@ pub(super) struct Past {
 impl Opened {
     /// An export to `broker` that begins now. Which conversations it is about is decided here, once: what comes and goes
     /// meanwhile changes nothing about where it goes on. Those that do not exist are told, and left out.
-    pub(super) async fn begin(&self, broker: &str, selection: Selection) -> Result<State, Failure> {
-        let mut state = State::new(broker, self.origin(), self.place(), selection);
+    pub(super) async fn begin(&self, broker: &str, selection: Selection) -> Result<ExportState, Failure> {
+        let mut state = ExportState::new(broker, self.origin(), self.place(), selection);
         match self {
             Self::Journal { journal, .. } => {
                 let head = journal.head()?;
@@ -72,7 +72,7 @@ impl Opened {
     }
 
     /// What an export still has to read.
-    pub(super) fn history(&self, state: &State) -> Result<History<'_>, Failure> {
+    pub(super) fn history(&self, state: &ExportState) -> Result<History<'_>, Failure> {
         let (began, here) = (&state.place, self.place());
         if *began != here {
             return Err(Failure::new(match self {

@@ -15,7 +15,7 @@ use trunkline_delivery::Subscription;
 
 use super::history::{History, Past};
 use super::shift::{shifted, time};
-use super::state::{State, States};
+use super::state::{ExportState, States};
 use crate::cli::connect::is_ready;
 use crate::cli::gist::shortened;
 use crate::cli::output;
@@ -30,7 +30,7 @@ pub(super) struct Export<'a> {
     pub(super) subscription: &'a Subscription,
     pub(super) cursor: CursorKey,
     pub(super) history: History<'a>,
-    pub(super) state: State,
+    pub(super) state: ExportState,
     pub(super) states: &'a States,
     pub(super) report: Report,
     /// It ends when nothing was confirmed for so long.

@@ -15,7 +15,7 @@ const VERSION: u32 = 1;
 
 /// An export: what was asked for, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct ExportState {
     version: u32,
     /// 32 hexadecimal digits.
     pub(super) id: String,
@@ -109,7 +109,7 @@ impl Selection {
     }
 }
 
-impl State {
+impl ExportState {
     /// An export that is about to begin.
     pub(super) fn new(broker: &str, origin: Origin, place: String, selection: Selection) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl States {
     }
 
     /// The state of the export `id`.
-    pub(super) fn load(&self, id: &str) -> Result<State, String> {
+    pub(super) fn load(&self, id: &str) -> Result<ExportState, String> {
         let path = self.path(id);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -153,7 +153,7 @@ impl States {
             }
             text => text.map_err(|error| at(&path, error))?,
         };
-        let mut state: State = serde_json::from_slice(&text).map_err(|error| at(&path, error))?;
+        let mut state: ExportState = serde_json::from_slice(&text).map_err(|error| at(&path, error))?;
         if state.version != VERSION || state.id != id {
             return Err(format!("{} is not of this version of Trunkline, or of another export", path.display()));
         }
@@ -170,7 +170,7 @@ impl States {
     }
 
     /// Writes the state of an export that begins, as [`save`](Self::save) does.
-    pub(super) fn begin(&self, state: &mut State) -> Result<(), String> {
+    pub(super) fn begin(&self, state: &mut ExportState) -> Result<(), String> {
         if let Some(conversations) = &state.selection.conversations {
             state.listed = Some(conversations.len());
             self.write(&self.list(&state.id), conversations)?;
@@ -179,7 +179,7 @@ impl States {
     }
 
     /// Writes the state, synced to disk: there is always either the former one or this one.
-    pub(super) fn save(&self, state: &State) -> Result<(), String> {
+    pub(super) fn save(&self, state: &ExportState) -> Result<(), String> {
         self.write(&self.path(&state.id), state)
     }
 
@@ -238,7 +238,7 @@ mod tests {
             maximum: seconds("-0.1"),
             offset: -5,
         };
-        let mut state = State::new("kitchen", Origin::TrackerStore, "a place".to_owned(), selection);
+        let mut state = ExportState::new("kitchen", Origin::TrackerStore, "a place".to_owned(), selection);
         state.position = Position { conversation: Some("ann".to_owned()), next: 7 };
         state.ahead = [9, 12].into();
         states.begin(&mut state).expect("a write");

@@ -28,13 +28,13 @@ const REST: Duration = Duration::from_secs(1);
 /// The index, shared by the writer, the readers and its own thread.
 #[derive(Debug)]
 pub(in crate::engine::sqlite) struct Index {
-    state: Mutex<State>,
+    state: Mutex<IndexState>,
     changed: Condvar,
     health: Arc<Health>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct IndexState {
     tail: Tail,
     closing: bool,
     /// Why the file cannot be used; it is made anew at the next start.
@@ -58,7 +58,7 @@ impl Index {
         let failed = |error: rusqlite::Error| OpenError::at(&path, &error);
         let mut connection = file::open_for_writing(directory, journal, head).map_err(failed)?;
         let rest = catch_up(&mut connection, events, journal, head).map_err(failed)?;
-        let state = State { tail: Tail { filling: rest, writing: None }, ..State::default() };
+        let state = IndexState { tail: Tail { filling: rest, writing: None }, ..IndexState::default() };
         let index = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), health });
         let (shared, directory) = (Arc::clone(&index), directory.to_owned());
         let thread = std::thread::Builder::new()
@@ -68,7 +68,7 @@ impl Index {
         Ok((index, thread))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, IndexState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,7 +175,7 @@ impl Index {
         self.changed.notify_all();
     }
 
-    fn usable(&self) -> Result<MutexGuard<'_, State>, String> {
+    fn usable(&self) -> Result<MutexGuard<'_, IndexState>, String> {
         let state = self.lock();
         match &state.broken {
             Some(reason) => Err(reason.clone()),
