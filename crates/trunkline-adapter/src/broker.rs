@@ -31,7 +31,7 @@ pub enum Concurrency {
 pub struct BrokerSpec {
     /// The `type`, in lower case.
     pub kind: &'static str,
-    /// What it publishes to, for a person.
+    /// A description for people, as `a topic of Apache Kafka`.
     pub summary: &'static str,
     /// Rasa's class, which may stand in place of the type.
     pub class: Option<&'static str>,

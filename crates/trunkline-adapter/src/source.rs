@@ -35,7 +35,7 @@ impl ReadBy {
 pub struct SourceSpec {
     /// The `type`, in lower case: that of the broker that publishes there, if there is one.
     pub kind: &'static str,
-    /// What it reads, for a person.
+    /// A description for people, as `a topic of Apache Kafka`.
     pub summary: &'static str,
     /// Rasa's class of the broker that publishes there, which may stand in place of the type.
     pub class: Option<&'static str>,

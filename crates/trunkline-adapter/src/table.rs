@@ -7,7 +7,7 @@ pub trait Spec {
     /// The kind as files name it, in lower case.
     fn kind(&self) -> &str;
 
-    /// What it is, for a person.
+    /// A description for people.
     fn summary(&self) -> &str;
 
     /// Whether one can be made; otherwise it is only known.
@@ -71,7 +71,7 @@ impl<S: Spec> Table<S> {
         })
     }
 
-    /// What to tell a person who asks for a kind that is known and not built in.
+    /// The answer to a person who asks for a kind that is known and not built in.
     pub fn not_built_in(&self, row: &S) -> String {
         let (noun, kind) = (self.noun, row.kind());
         match row.feature() {
@@ -89,7 +89,7 @@ impl<S: Spec> Table<S> {
     }
 }
 
-/// What is written in a file is no row of the table.
+/// No row of the table has the name that stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {noun} `{written}`{}", self.suggestion())]
 pub struct Unknown {

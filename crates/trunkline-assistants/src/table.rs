@@ -25,7 +25,7 @@ pub type BuildAssistant = fn(&Section<'_>, &Path, Duration) -> Option<Arc<dyn As
 pub struct AssistantSpec {
     /// The `type`, in lower case.
     pub kind: &'static str,
-    /// What it answers with, for a person.
+    /// A description for people.
     pub summary: &'static str,
     /// Makes one; `None` while it is not built in.
     pub build: Option<BuildAssistant>,

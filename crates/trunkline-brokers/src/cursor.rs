@@ -1,4 +1,4 @@
-//! The cursor of a subscription as it stands at a receiver, beside the data, and what it means that it is not where it was.
+//! The cursor of a subscription as it stands at a receiver, beside the data, and the reasons why it may have moved.
 //!
 //! Beside the offset of the next event stands who put it there: the writer, a run of one adapter. An attempt only goes ahead when
 //! both are as they were seen last, so whatever was sent before and comes late is without effect.
@@ -28,13 +28,13 @@ pub(crate) fn new_writer() -> String {
 pub(crate) enum Astray {
     /// It is not there any more, and nobody can say what else is lost.
     Gone,
-    /// The receiver has lost what it had confirmed, as after a failover to a server that was behind.
+    /// The receiver has lost events that it had confirmed, as after a failover to a server that was behind.
     Back,
     /// Somebody else publishes for the same subscription of the same journal.
     ByAnother,
 }
 
-/// What it means that `expected` was seen last and `found` is there.
+/// Whether the cursor that is found may follow the one that was seen last.
 ///
 /// Another writer than ourselves is only believed as long as we have not written: then it is the run before this one, whose last
 /// attempt came late.

@@ -17,7 +17,7 @@ pub type BuildChannel = fn(&Section<'_>, &Path) -> Option<Arc<dyn Channel>>;
 pub struct ChannelSpec {
     /// The name in `credentials.yml`.
     pub name: &'static str,
-    /// What it is, in a few words.
+    /// A description for people.
     pub summary: &'static str,
     /// Makes one; `None`: it is known and not built in yet.
     pub build: Option<BuildChannel>,

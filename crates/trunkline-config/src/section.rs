@@ -14,7 +14,7 @@ use crate::node::{Key, Node, Origin, Span, Value};
 use crate::path::{push_index, push_key};
 use crate::secret::Secret;
 
-/// What it means that a section has a key which its reader did not ask for.
+/// The meaning of a key that the reader of a section did not ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownKeys {
     /// An error: for our own files.
@@ -97,7 +97,7 @@ impl<'a> Section<'a> {
         Self { file: self.file, diagnostics: self.diagnostics, entries, span, path, unknown, asked }
     }
 
-    /// The only way to use a section: what it was not asked for is reported afterwards.
+    /// The only way to use a section: keys that `read` did not ask for are reported afterwards.
     pub(crate) fn finish_with<T>(self, read: impl FnOnce(&Section<'a>) -> T) -> T {
         let plan = read(&self);
         self.report_unknown_keys();

@@ -20,8 +20,7 @@ pub struct Answering {
     assistant: Arc<dyn Assistant>,
     timeout: Duration,
     apology: String,
-    /// Messages up to this offset may have been answered already: by another process, or by an append of which nobody knows what
-    /// became.
+    /// Messages up to this offset may have been answered already: by another process, or by an append whose end nobody knows.
     doubtful_to: AtomicU64,
 }
 

@@ -137,8 +137,8 @@ pub enum Outcome {
         /// What went wrong, for a person.
         reason: String,
     },
-    /// The receiver stores our cursor, and it stands before this batch: what it had confirmed is lost there, as after a failover to
-    /// a server that was behind. Nothing was published. The caller asks for [`Broker::position`] and goes on there.
+    /// The receiver stores our cursor, and it stands before this batch: confirmed events are lost there, as after a failover to a
+    /// server that was behind. Nothing was published. The caller asks for [`Broker::position`] and goes on there.
     Behind {
         /// What was found, for a person.
         reason: String,

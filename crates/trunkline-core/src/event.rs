@@ -20,7 +20,7 @@ pub struct Event {
     pub id: EventId,
     /// When it was appended. Never decreases from one offset to the next.
     pub time: Timestamp,
-    /// What it is to us.
+    /// Its part in the gateway.
     pub kind: Kind,
     /// Where its members stand.
     pub shape: Shape,
@@ -105,7 +105,7 @@ impl Kind {
 /// An event to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// What it is to us.
+    /// Its part in the gateway.
     pub kind: Kind,
     /// Where its members stand.
     pub shape: Shape,
@@ -331,7 +331,7 @@ pub enum EventError {
     Member {
         /// Its name.
         member: &'static str,
-        /// What it must be.
+        /// The values that it may have.
         expected: &'static str,
     },
 }

@@ -1,6 +1,6 @@
 //! What is shown of what an assistant says: a pure function from a message to what one channel can show.
 //!
-//! A channel says which forms it has ([`Forms`]); what it has no form for falls back to others, in the end to text, as in Rasa.
+//! A channel says which forms it has ([`Forms`]); a message without a form falls back to others, in the end to text, as in Rasa.
 
 use std::fmt::Write as _;
 

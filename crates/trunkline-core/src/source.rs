@@ -55,7 +55,7 @@ pub struct Received {
     /// The bytes as they came; an event when they are a JSON object with a `sender_id` and an `event`.
     pub body: Bytes,
     /// What stays the same when it comes again, and differs from everything else that the source gives: an id from our own
-    /// headers, a message id, or a position. `None`: the source has nothing of the kind.
+    /// headers, a message id, or a position. `None`: the source gives none.
     pub id: Option<Arc<str>>,
     /// Where it stood, for a person: `partition 3, offset 1207`.
     pub origin: String,

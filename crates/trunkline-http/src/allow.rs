@@ -104,7 +104,7 @@ const LINK_LOCAL: [Network; 9] = [
     Network::v6([0xfd00, 0xec2], 32),
     Network { address: IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), prefix: 128 },
     Network { address: IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)), prefix: 128 },
-    // The old site-local block, of which nobody knows what it leads to today.
+    // The old site-local block; nobody knows where it leads today.
     Network::v6([0xfec0, 0], 10),
 ];
 

@@ -100,7 +100,7 @@ impl Journal {
         started.run(writer, opened.readers, opened.index_thread).map_err(failed)
     }
 
-    /// A journal in memory, which is gone with its last clone; and what it can be told to do wrong.
+    /// A journal in memory, which is gone with its last clone; its faults are told to it.
     #[cfg(feature = "memory")]
     pub fn in_memory(options: Options) -> (Self, Appender, engine::memory::Faults) {
         let (commands, queue) = mpsc::channel(QUEUE);

@@ -16,7 +16,7 @@ use crate::producer::{Producer, Wire, is_too_large};
 use crate::reasons::Report;
 use crate::settings;
 
-/// How long a call that has failed waits for what it has on its way elsewhere, so that this need not come again.
+/// How long a failed call waits for its messages to other partitions, so that they need not come again.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// How long it takes at the most until what was purged is answered; nobody outside the process is waited for.

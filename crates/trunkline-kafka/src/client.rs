@@ -82,7 +82,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        // That all brokers are down says nothing about why, and librdkafka is asked for what it cannot go on after.
+        // "All brokers are down" gives no reason, and a fatal error is asked for elsewhere.
         if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Fatal)) {
             self.report(reason);
         }

@@ -39,7 +39,7 @@ pub struct Keys {
 }
 
 impl Fault {
-    /// What an error of a library comes from; `None` when TLS is not to blame.
+    /// The fault behind an error of a library; `None` when TLS is not to blame.
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -73,7 +73,7 @@ impl Fault {
         })
     }
 
-    /// What is wrong and what to do, as a part of a sentence about the server.
+    /// The fault and its remedy, as a part of a sentence about the server.
     pub fn sentence(&self, keys: Keys) -> String {
         let Keys { ca, identity } = keys;
         match self {
@@ -99,7 +99,7 @@ impl Fault {
     }
 }
 
-/// The error that another one holds and stands for. It is not its source: that is the source of what it holds.
+/// The error inside a wrapper. `source` passes it over and answers the source of the inner one.
 fn held_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.get_ref().map(|held| held as &(dyn Error + 'static));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What a client trusts, and what it shows of itself, all in PEM. By default: the certificates that the system trusts, and nothing.
+/// The files of a client, all in PEM. Without any it trusts the certificates of the system and shows none of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The only authorities that are trusted.
@@ -16,7 +16,7 @@ pub struct TlsFiles {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// What the files hold: PEM, with at least one item of the kind in each.
+/// The contents of the files: PEM, with at least one item of the kind in each.
 #[derive(Clone, Default)]
 pub struct Pem {
     /// The authorities.

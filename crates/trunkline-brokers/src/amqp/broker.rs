@@ -39,7 +39,7 @@ impl AmqpBroker {
         Ok(link)
     }
 
-    /// Publishes what has no outcome yet. Gives the outcome of that which has none afterwards.
+    /// Publishes the events without an outcome. Answers the outcome of those that still have none.
     async fn send(&self, batch: &Batch, outcomes: &mut [Option<Outcome>]) -> Outcome {
         // Half of the time is for what is under way when the other half is over.
         let last_start = Instant::now() + batch.time_left() / 2;

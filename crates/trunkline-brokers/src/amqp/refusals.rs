@@ -38,8 +38,8 @@ impl Refusals {
         self.lock().count
     }
 
-    /// Notes that an event was taken, or was not for its own sake, which was sent when there had been `count` refusals. It says
-    /// nothing about what was refused since, as in a batch beside it.
+    /// Notes that the server takes events: it took one, or refused one for a fault of that event alone. The event was sent after
+    /// `count` refusals; later ones, as of a batch beside it, still stand.
     pub(super) fn clear(&self, count: u64) {
         let mut last = self.lock();
         if last.count == count {

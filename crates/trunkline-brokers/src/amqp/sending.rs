@@ -27,10 +27,10 @@ const CONFIRM: Duration = Duration::from_secs(30);
 /// The same once the server has said that it takes no messages now.
 const BLOCKED: Duration = Duration::from_secs(5);
 
-/// Why events were not tried that come after one of their conversation which failed.
+/// The reason of events that were not tried because an earlier one of their conversation failed.
 const BEHIND: &str = "an earlier event of the conversation was not delivered";
 
-/// Why events were not tried for which no time was left.
+/// The reason of events that were not tried for lack of time.
 const LATER: &str = "no time was left in this call; the rest follows in the next";
 
 /// A batch, and the connection that it goes over.

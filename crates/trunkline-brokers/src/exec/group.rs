@@ -58,7 +58,7 @@ impl Group {
         }
     }
 
-    /// Sends a signal to the child and to what it started.
+    /// Sends a signal to the child and to its own children.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
             // An error means that there is nobody left.

@@ -152,7 +152,7 @@ impl Process {
                     result = input.write(self.pending.get(self.written..).unwrap_or_default()), if self.written < self.pending.len() => {
                         match result {
                             Ok(length) => self.written += length,
-                            // What it answered before it closed its side still counts.
+                            // Answers from before it closed its side still count.
                             Err(_) => self.input = None,
                         }
                         if self.written == self.pending.len() {
@@ -162,7 +162,7 @@ impl Process {
                         continue;
                     }
                     () = self.group.ended() => {
-                        // What it started may go on, and keep the pipe open; but nobody is there any more who answers for it.
+                        // Its own children may go on and keep the pipe open; but nobody answers for them any more.
                         self.group.signal(Signal::KILL);
                         self.input = None;
                         continue;
@@ -209,7 +209,7 @@ impl Process {
         format!("`{}` {what}{}", self.title, last.unwrap_or_default())
     }
 
-    /// Lets it flush and end by itself, and sees to it that it ends, and what it started with it.
+    /// Lets it flush and end by itself, and then ends it and its own children.
     pub(super) async fn close(mut self) {
         let Times { close, terminate, last_words, .. } = self.times;
         self.pending.extend(protocol::close());
@@ -241,7 +241,7 @@ impl Process {
         if let Some(status) = status.filter(|status| !status.success()) {
             tracing::warn!(child = self.title, %status, "Child process failed to close");
         }
-        // What it said at last is in the log then.
+        // Its last words are in the log then.
         self.errors.last_line(last_words).await;
     }
 }

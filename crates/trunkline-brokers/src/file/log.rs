@@ -131,7 +131,7 @@ impl Log {
         }
         self.move_cursor(next);
         if next.is_none() {
-            // A power cut may take back that the cursor is behind the replay, which no coming event is like.
+            // A power cut may set the cursor back before the replay, and the next events are not those replayed.
             self.settled = false;
         }
         Ok(())

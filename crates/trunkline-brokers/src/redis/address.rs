@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT_IN_ALL: Duration = Duration::from_secs(10);
 /// The longest that an answer may take. The client's own default of half a second is too short for a server that forks.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be silent before the system asks the other side whether it is still there. What it does not answer
-/// within [`RESPONSE_TIMEOUT`] ends the connection.
+/// How long a connection may be silent before the system asks the other side whether it is still there. Without an answer within
+/// [`RESPONSE_TIMEOUT`] the connection ends.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How often a cluster's client follows a slot that has moved, or waits for one, before it gives up. In ms.

@@ -127,8 +127,8 @@ impl RedisBroker {
         chunks
     }
 
-    /// Takes account of what it means that the cursor is not where we left it: nothing may be published now when it was set back, or
-    /// when somebody else moves it.
+    /// Notes a cursor that is not where we left it. Nothing may be published now when it was set back, or when somebody else moves
+    /// it.
     fn notice(
         &self,
         state: &RedisSession,

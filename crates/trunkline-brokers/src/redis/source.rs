@@ -20,7 +20,7 @@ pub(super) const MOST: usize = 256;
 ///
 /// A stream is read as a group of consumers, with the group's name as that of the consumer, and entries are acknowledged when they
 /// are settled. The elements of a list are moved to another list, `…:processing`, and removed from there when they are settled. So
-/// only one reader may use the same group or list at a time; what it had not settled comes first when it begins anew. A second
+/// only one reader may use the same group or list at a time; unsettled events come first when it begins anew. A second
 /// reader of a list takes over from the first, which fails when it settles, and nothing is lost for both.
 #[derive(Clone, Debug)]
 pub struct RedisSource {

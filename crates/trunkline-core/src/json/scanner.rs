@@ -7,7 +7,7 @@ use super::document::{Element, Member, Root};
 use super::text::write_char;
 use super::{Error, Layout, MAX_INPUT_DEPTH};
 
-/// `input` in `layout`, and what it is. There is room to remember 128 levels.
+/// `input` in `layout`, and the kind of its root. There is room to remember 128 levels.
 pub(super) fn scan(input: &str, layout: Layout, max_depth: u32) -> Result<(String, Root), Error> {
     let out = Vec::with_capacity(input.len() + input.len() / 8);
     let mut scanner = Scanner { text: input, input: input.as_bytes(), at: 0, out, layout, max_depth };

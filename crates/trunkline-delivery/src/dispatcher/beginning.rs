@@ -37,7 +37,7 @@ impl Dispatcher {
         }
     }
 
-    /// Goes on where the receiver is, which is before what it had confirmed. False: it was asked to end before.
+    /// Goes on where the receiver is: it has lost events that it had confirmed. False: it was asked to end before.
     pub(super) async fn go_back(&mut self) -> bool {
         // A receiver that says so over and over is not asked without a pause.
         let pause = sleep_until(Instant::now() + self.attempt.subscription.retry.backoff.initial);

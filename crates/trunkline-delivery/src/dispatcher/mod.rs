@@ -33,7 +33,7 @@ pub(crate) struct Dispatcher {
     /// How many batches are under way.
     under_way: usize,
     reading: Reading,
-    /// The receiver has lost what it had confirmed; as soon as nothing is under way, it is asked where to go on.
+    /// The receiver has lost events that it had confirmed. As soon as nothing is under way, it is asked where to go on.
     is_behind: bool,
     /// When the progress is to be stored; `None` when nothing changed.
     save_at: Option<Instant>,

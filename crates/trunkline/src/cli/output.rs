@@ -11,9 +11,9 @@ use super::gist::shortened;
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It did what it was asked for.
+    /// It did its work.
     Done,
-    /// It looked, and what it looked at is not in order; it has said so.
+    /// It found something out of order, and has said so.
     Unsound,
     /// It was stopped before everything was finished.
     Forced,
@@ -69,7 +69,7 @@ pub(super) fn diagnostics(diagnostics: &Diagnostics) {
     let _ = write!(io::stderr(), "{}", diagnostics.render(style));
 }
 
-/// Prints to standard output. When its reader has gone the command is to end, with what it returns.
+/// Prints to standard output. An error means that the reader has gone, and ends the command.
 /// Colours are left out where they are not wanted.
 pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
     print_to(anstream::stdout().lock(), text.as_ref())
