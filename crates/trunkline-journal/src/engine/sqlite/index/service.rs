@@ -296,3 +296,180 @@ fn catch_up(index: &mut Connection, events: &Connection, journal: JournalId, hea
     })?;
     result.map(|()| entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use trunkline_core::{NewEvent, Timestamp};
+
+    use super::*;
+    use crate::engine::sqlite::{row, schema};
+
+    /// An index of a journal that is kept beside it.
+    struct Indexed {
+        directory: TempDir,
+        journal: JournalId,
+        events: Connection,
+        index: Arc<Index>,
+        thread: JoinHandle<()>,
+        file: Connection,
+    }
+
+    impl Indexed {
+        fn start() -> Self {
+            let directory = TempDir::new().unwrap();
+            let events = schema::open_for_writing(directory.path(), Timestamp(0)).unwrap();
+            Self::on(directory, JournalId::random(), events, 0)
+        }
+
+        fn on(directory: TempDir, journal: JournalId, events: Connection, head: Offset) -> Self {
+            let (index, thread) = Index::start(directory.path(), &events, journal, head, Arc::default(), || {}).unwrap();
+            let file = file::open_for_reading(directory.path()).unwrap();
+            Self { directory, journal, events, index, thread, file }
+        }
+
+        /// Appends to the journal, and to its index.
+        fn add(&self, records: &[Record]) {
+            for record in records {
+                row::insert(&self.events, record).unwrap();
+            }
+            self.index.extend(records);
+        }
+
+        fn named(&self, conversation: &str) -> Vec<Offset> {
+            self.index.named(&self.file, By::Conversation(conversation), 1, 100).unwrap()
+        }
+
+        /// Closes, and starts anew.
+        fn again(self, head: Offset) -> Self {
+            let Self { directory, journal, events, index, thread, file } = self;
+            index.close();
+            thread.join().unwrap();
+            drop(file);
+            Self::on(directory, journal, events, head)
+        }
+    }
+
+    fn record(journal: JournalId, offset: Offset, conversation: &str) -> Record {
+        let event = NewEvent::parse(br#"{"sender_id": "a", "event": "restart"}"#, Some(conversation), 1.0).unwrap();
+        let event = Arc::new(event.recorded(journal, Timestamp(1), offset));
+        Record { event, identity: Some(format!("k-{offset}")) }
+    }
+
+    #[test]
+    fn what_is_in_memory_and_what_is_in_the_file_is_found_once_and_in_order() {
+        let mut indexed = Indexed::start();
+        let id = indexed.journal;
+        indexed.add(&[record(id, 1, "a"), record(id, 2, "b"), record(id, 3, "a")]);
+        assert_eq!((indexed.named("a"), indexed.named("c")), (vec![1, 3], Vec::new()));
+        // After the close all of it is in the file.
+        indexed = indexed.again(3);
+        assert_eq!(file::indexed_to(&indexed.file).unwrap(), 3);
+        indexed.add(&[record(id, 4, "a"), record(id, 5, "c")]);
+        assert_eq!(indexed.named("a"), [1, 3, 4]);
+        let index = &indexed.index;
+        assert_eq!(index.named(&indexed.file, By::Conversation("a"), 2, 1).unwrap(), [3]);
+        assert_eq!(index.named_back(&indexed.file, By::Conversation("a"), 5, 2).unwrap(), [4, 3]);
+        assert_eq!(index.named_back(&indexed.file, By::Conversation("a"), 4, 9).unwrap(), [3, 1]);
+        assert_eq!(index.named_back(&indexed.file, By::Conversation("a"), 9, 1).unwrap(), [4]);
+        assert_eq!(index.identity(&indexed.file, "a", "k-1").unwrap(), [1]);
+        assert_eq!(index.identity(&indexed.file, "a", "k-4").unwrap(), [4]);
+        let summaries = index.conversations(&indexed.file, 2).unwrap();
+        let shown: Vec<_> = summaries.iter().map(|it| (it.conversation.as_str(), it.events, it.first, it.last)).collect();
+        assert_eq!(shown, [("c", 1, 5, 5), ("a", 3, 1, 4)]);
+    }
+
+    #[test]
+    fn what_the_file_has_not_seen_is_read_from_the_journal() {
+        let indexed = Indexed::start();
+        let id = indexed.journal;
+        // As when the process was killed: in the journal, and not in the index.
+        for offset in 1..=3 {
+            row::insert(&indexed.events, &record(id, offset, "a")).unwrap();
+        }
+        let indexed = indexed.again(3);
+        assert_eq!(indexed.named("a"), [1, 2, 3]);
+        // The file of another journal is made anew.
+        let Indexed { directory, events, index, thread, file, .. } = indexed.again(3);
+        index.close();
+        thread.join().unwrap();
+        drop(file);
+        let other = Indexed::on(directory, JournalId::random(), events, 3);
+        assert_eq!((file::indexed_to(&other.file).unwrap(), other.named("a")), (0, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn many_records_are_written_while_more_come() {
+        let indexed = Indexed::start();
+        let id = indexed.journal;
+        let most = BATCH as Offset * 3;
+        for chunk in (1..=most).collect::<Vec<_>>().chunks(1_000) {
+            let records: Vec<_> = chunk.iter().map(|offset| record(id, *offset, "a")).collect();
+            indexed.index.extend(&records);
+        }
+        let found = indexed.index.named(&indexed.file, By::Conversation("a"), 1, usize::MAX).unwrap();
+        assert_eq!(found, (1..=most).collect::<Vec<_>>());
+        indexed.index.close();
+        indexed.thread.join().unwrap();
+        assert_eq!(file::indexed_to(&indexed.file).unwrap(), most);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_said_to_be_and_made_anew_at_the_next_start() {
+        let directory = TempDir::new().unwrap();
+        let (events, id) = (schema::open_for_writing(directory.path(), Timestamp(0)).unwrap(), JournalId::random());
+        let health = Arc::new(Health::default());
+        let (index, thread) = Index::start(directory.path(), &events, id, 0, Arc::clone(&health), || {}).unwrap();
+        let reader = file::open_for_reading(directory.path()).unwrap();
+        // Somebody took a table away.
+        Connection::open(directory.path().join("index.db")).unwrap().execute_batch("DROP TABLE named_events").unwrap();
+        let error = index.named(&reader, By::Conversation("a"), 1, 1).unwrap_err();
+        assert!(error.contains("index.db cannot be used") && error.contains("made anew"), "{error}");
+        assert_eq!(health.problem().as_deref(), Some(error.as_str()));
+        assert_eq!(index.identity(&reader, "a", "k").unwrap_err(), error);
+        // Records are not kept for a file that is not written.
+        index.extend(&[record(id, 1, "a")]);
+        assert_eq!(index.lock().tail.filling.records, 0);
+        index.close();
+        thread.join().unwrap();
+        drop(reader);
+        assert!(!directory.path().join("index.db").exists());
+    }
+
+    #[test]
+    fn a_set_that_was_not_written_is_put_back_in_front_unless_it_closes() {
+        let id = JournalId::random();
+        let set = |offset| {
+            let mut entries = Entries::default();
+            entries.add(&record(id, offset, "a"));
+            entries
+        };
+        for closing in [false, true] {
+            // Nobody else works on it.
+            let tail = Tail { filling: set(2), writing: Some(Arc::new(set(1))) };
+            let state = Mutex::new(IndexState { tail, closing, ..IndexState::default() });
+            let index = Index { state, changed: Condvar::new(), health: Arc::default() };
+            index.put_back(&set(1));
+            let found = index.lock().tail.named(By::Conversation("a"));
+            assert_eq!(found, if closing { vec![] } else { vec![1, 2] });
+        }
+    }
+
+    #[test]
+    fn a_full_or_busy_disk_passes_and_other_errors_do_not() {
+        let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        for (code, passes) in [
+            (rusqlite::ffi::SQLITE_FULL, true),
+            (rusqlite::ffi::SQLITE_BUSY, true),
+            (rusqlite::ffi::SQLITE_LOCKED, true),
+            (rusqlite::ffi::SQLITE_IOERR, true),
+            (rusqlite::ffi::SQLITE_CORRUPT, false),
+            (rusqlite::ffi::SQLITE_NOTADB, false),
+        ] {
+            assert_eq!(is_passing(&error(code)), passes, "{code}");
+        }
+        let mut found = vec![1, 3];
+        merge(&mut found, [2, 3, 4]);
+        assert_eq!(found, [1, 3, 4]);
+    }
+}

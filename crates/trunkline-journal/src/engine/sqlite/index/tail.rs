@@ -104,3 +104,55 @@ impl Tail {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{Event, JournalId, NewEvent, Timestamp};
+
+    use super::*;
+
+    pub(in super::super) fn record(offset: Offset, conversation: &str, identity: Option<&str>) -> Record {
+        let event = NewEvent::parse(br#"{"sender_id": "a", "event": "restart"}"#, Some(conversation), 1.0).unwrap();
+        let event = event.recorded(JournalId::random(), Timestamp(1), offset);
+        let event = Event { user: Some("al".into()), session: offset.is_multiple_of(2).then(|| "s".into()), ..event };
+        Record { event: Arc::new(event), identity: identity.map(str::to_owned) }
+    }
+
+    fn entries(records: &[Record]) -> Entries {
+        let mut entries = Entries::default();
+        for record in records {
+            entries.add(record);
+        }
+        entries
+    }
+
+    #[test]
+    fn what_is_being_written_is_found_before_what_is_being_filled() {
+        let writing = entries(&[record(1, "a", Some("k")), record(2, "b", None)]);
+        let filling = entries(&[record(3, "a", Some("k")), record(4, "a", Some("l"))]);
+        assert_eq!((filling.records, filling.last), (2, 4));
+        let tail = Tail { filling, writing: Some(Arc::new(writing)) };
+        let hash = super::super::hash;
+        assert_eq!(tail.identity(hash("a", "k")), [1, 3]);
+        // The same key of another conversation is another.
+        assert_eq!(tail.identity(hash("b", "k")), [] as [Offset; 0]);
+        assert_eq!(tail.named(By::Conversation("a")), [1, 3, 4]);
+        assert_eq!(tail.named(By::User("al")), [1, 2, 3, 4]);
+        assert_eq!(tail.named(By::Session("s")), [2, 4]);
+        // Names of one kind are not those of another.
+        assert_eq!(tail.named(By::Session("a")), [] as [Offset; 0]);
+        let summaries = tail.summaries();
+        assert_eq!((summaries["a"], summaries["b"], summaries.len()), ((3, 1, 4), (1, 2, 2), 2));
+    }
+
+    #[test]
+    fn sets_are_joined_in_their_order() {
+        let older = entries(&[record(1, "a", Some("k")), record(2, "b", None)]);
+        let newer = entries(&[record(3, "a", Some("k"))]);
+        let all = older.joined(&newer);
+        assert_eq!((all.records, all.last), (3, 3));
+        assert_eq!(all.identities[&super::super::hash("a", "k")], [1, 3]);
+        assert_eq!((all.names[0]["a"].as_slice(), all.names[1]["al"].as_slice()), (&[1, 3][..], &[1, 2, 3][..]));
+        assert_eq!(older.joined(&Entries::default()).last, 2);
+    }
+}
