@@ -1,4 +1,4 @@
-//! One measurement of Trunkline against the constant server, in turns.
+//! One measurement of Trunkline against the constant server, or against another Trunkline, in turns.
 
 use std::path::Path;
 
@@ -45,8 +45,11 @@ impl Case {
 
     async fn rounds(&self, bench: &Bench) -> anyhow::Result<Vec<Round>> {
         // A fresh journal for each case: one that grows from case to case would measure the order of the cases.
-        let home = fresh(&bench.dir)?;
-        let anchor = Server::constant(&project(&home)).await?;
+        let (home, other) = (fresh(&bench.dir)?, fresh(&bench.dir)?);
+        let anchor = match &bench.baseline {
+            Some(baseline) => Server::trunkline(baseline, &project(&other)).await?,
+            None => Server::constant(&project(&other)).await?,
+        };
         let subject = Server::trunkline(&bench.binary, &project(&home)).await?;
         let mut rounds = Vec::new();
         for _ in 0..bench.rounds {

@@ -29,13 +29,16 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) async fn memory(bench: &Bench, report: &mut Report) {
     eprintln!("measuring memory, idle");
     match idle(bench).await {
-        Ok(samples) => {
-            let figure = |what: &str, part: fn(&Memory) -> u64, aim| {
-                Figure::new("memory", what.to_owned(), "MiB", samples.iter().map(|memory| mebibytes(part(memory))).collect(), aim)
-            };
-            report.figures.push(figure("idle, resident", |memory| memory.resident, Some(Aim::AtMost(20.0))));
-            report.figures.push(figure("idle, peak since start", |memory| memory.peak, None));
-            report.figures.push(figure("idle, not of a file", |memory| memory.anonymous, None));
+        Ok(programs) => {
+            for (program, samples) in programs {
+                let figure = |what: &str, part: fn(&Memory) -> u64, aim| {
+                    let samples = samples.iter().map(|memory| mebibytes(part(memory))).collect();
+                    Figure::new("memory", format!("{program}{what}"), "MiB", samples, aim)
+                };
+                report.figures.push(figure("idle, resident", |memory| memory.resident, Some(Aim::AtMost(20.0))));
+                report.figures.push(figure("idle, peak since start", |memory| memory.peak, None));
+                report.figures.push(figure("idle, not of a file", |memory| memory.anonymous, None));
+            }
         }
         Err(error) => report.fail("memory, idle", &error),
     }
@@ -47,46 +50,51 @@ pub(crate) async fn memory(bench: &Bench, report: &mut Report) {
         let title = format!("memory, {load}, {CLIENTS} clients");
         eprintln!("measuring {title}");
         match loaded(bench, &template, expect).await {
-            Ok((peaks, afterwards)) => {
-                report.figures.push(Figure::new("memory", format!("{load}, {CLIENTS} clients, peak"), "MiB", peaks, None));
-                report.figures.push(Figure::new(
-                    "memory",
-                    format!("{load}, {CLIENTS} clients, afterwards"),
-                    "MiB",
-                    afterwards,
-                    None,
-                ));
+            Ok(programs) => {
+                for (program, peaks, afterwards) in programs {
+                    for (what, samples) in [("peak", peaks), ("afterwards", afterwards)] {
+                        let what = format!("{program}{load}, {CLIENTS} clients, {what}");
+                        report.figures.push(Figure::new("memory", what, "MiB", samples, None));
+                    }
+                }
             }
             Err(error) => report.fail(&title, &error),
         }
     }
 }
 
-async fn idle(bench: &Bench) -> anyhow::Result<Vec<Memory>> {
-    let mut samples = Vec::new();
+/// The memory of each program, in turns.
+async fn idle(bench: &Bench) -> anyhow::Result<Vec<(&'static str, Vec<Memory>)>> {
+    let programs = bench.programs();
+    let mut samples: Vec<_> = programs.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for _ in 0..bench.rounds {
-        let home = fresh(&bench.dir)?;
-        let server = Server::trunkline(&bench.binary, &project(&home)).await?;
-        time::sleep(IDLE).await;
-        samples.push(server.memory()?);
-        server.stop().await?;
+        for ((_, binary), (_, samples)) in programs.iter().zip(&mut samples) {
+            let home = fresh(&bench.dir)?;
+            let server = Server::trunkline(binary, &project(&home)).await?;
+            time::sleep(IDLE).await;
+            samples.push(server.memory()?);
+            server.stop().await?;
+        }
     }
     Ok(samples)
 }
 
-/// The peak under load and what stays resident once the work is done, for each round.
-async fn loaded(bench: &Bench, template: &Template, expect: Expect) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
-    let (mut peaks, mut afterwards) = (Vec::new(), Vec::new());
+/// The peak under load of each program, in turns, and the resident set once the work is done.
+async fn loaded(bench: &Bench, template: &Template, expect: Expect) -> anyhow::Result<Vec<(&'static str, Vec<f64>, Vec<f64>)>> {
+    let programs = bench.programs();
+    let mut samples: Vec<_> = programs.iter().map(|(name, _)| (*name, Vec::new(), Vec::new())).collect();
     for _ in 0..bench.rounds {
-        let home = fresh(&bench.dir)?;
-        let server = Server::trunkline(&bench.binary, &project(&home)).await?;
-        load::run(&server, template, expect, CLIENTS, bench.duration).await?;
-        peaks.push(mebibytes(server.memory()?.peak));
-        server.settle().await?;
-        afterwards.push(mebibytes(server.memory()?.resident));
-        server.stop().await?;
+        for ((_, binary), (_, peaks, afterwards)) in programs.iter().zip(&mut samples) {
+            let home = fresh(&bench.dir)?;
+            let server = Server::trunkline(binary, &project(&home)).await?;
+            load::run(&server, template, expect, CLIENTS, bench.duration).await?;
+            peaks.push(mebibytes(server.memory()?.peak));
+            server.settle().await?;
+            afterwards.push(mebibytes(server.memory()?.resident));
+            server.stop().await?;
+        }
     }
-    Ok((peaks, afterwards))
+    Ok(samples)
 }
 
 /// Measures the time from spawn to ready, on an empty and on a filled journal.
@@ -103,44 +111,53 @@ pub(crate) async fn start(bench: &Bench, report: &mut Report) {
 }
 
 async fn start_empty(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let mut starts = Starts::default();
+    let programs = bench.programs();
+    let mut starts: Vec<_> = programs.iter().map(|(name, _)| (*name, Starts::default())).collect();
     for _ in 0..bench.starts {
-        let home = fresh(&bench.dir)?;
-        starts.add(&bench.binary, &project(&home)).await?.stop().await?;
+        for ((_, binary), (_, starts)) in programs.iter().zip(&mut starts) {
+            let home = fresh(&bench.dir)?;
+            starts.add(binary, &project(&home)).await?.stop().await?;
+        }
     }
-    starts.enter(report, "empty journal", Some(Aim::AtMost(100.0)));
+    for (name, starts) in starts {
+        starts.enter(report, &format!("{name}empty journal"), Some(Aim::AtMost(100.0)));
+    }
     Ok(())
 }
 
 async fn start_filled(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let home = fresh(&bench.dir)?;
-    let project = project(&home);
     let batches = bench.events.div_ceil(BATCH);
-    let what = format!("{} events", batches * BATCH);
-    let seconds = fill(bench, &project, batches).await?;
-    let rate = (batches * BATCH) as f64 / seconds;
-    report.figures.push(Figure::new("start", format!("{what}, filled in batches of {BATCH}"), "events/s", vec![rate], None));
-
-    let mut starts = Starts::default();
-    let mut idle = None;
-    for nth in 1..=bench.starts {
-        let server = starts.add(&bench.binary, &project).await?;
-        if nth == bench.starts {
-            time::sleep(IDLE).await;
-            idle = Some(mebibytes(server.memory()?.resident));
-        }
-        server.stop().await?;
+    let mut filled = Vec::new();
+    for (name, binary) in bench.programs() {
+        let home = fresh(&bench.dir)?;
+        let project = project(&home);
+        let what = format!("{name}{} events", batches * BATCH);
+        let rate = (batches * BATCH) as f64 / fill(binary, &project, batches).await?;
+        report.figures.push(Figure::new("start", format!("{what}, filled in batches of {BATCH}"), "events/s", vec![rate], None));
+        filled.push((what, binary, home, project, Starts::default(), None));
     }
-    starts.enter(report, &what, None);
-    report.figures.push(Figure::new("start", format!("{what}, idle, resident"), "MiB", Vec::from_iter(idle), None));
+    for nth in 1..=bench.starts {
+        for (_, binary, _, project, starts, idle) in &mut filled {
+            let server = starts.add(binary, project).await?;
+            if nth == bench.starts {
+                time::sleep(IDLE).await;
+                *idle = Some(mebibytes(server.memory()?.resident));
+            }
+            server.stop().await?;
+        }
+    }
+    for (what, _, _, _, starts, idle) in filled {
+        starts.enter(report, &what, None);
+        report.figures.push(Figure::new("start", format!("{what}, idle, resident"), "MiB", Vec::from_iter(idle), None));
+    }
     Ok(())
 }
 
 /// Fills a journal through the front door, and says in how many seconds.
-async fn fill(bench: &Bench, project: &Path, batches: u64) -> anyhow::Result<f64> {
+async fn fill(binary: &Path, project: &Path, batches: u64) -> anyhow::Result<f64> {
     let event = user_event(ingest::USUAL_SIZE);
     let batch = format!("[{}]", vec![event; usize::try_from(BATCH)?].join(","));
-    let server = Server::trunkline(&bench.binary, project).await?;
+    let server = Server::trunkline(binary, project).await?;
     let begin = Instant::now();
     load::fill(server.address, &Template::post(ingest::PATH, &batch), batches).await?;
     let seconds = begin.elapsed().as_secs_f64();

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tables on stdout and progress on stderr are the job here")]
 
 mod brokers;
+mod callback;
 mod compare;
 mod constant;
 mod footprint;
@@ -20,7 +21,10 @@ mod request;
 mod rest;
 mod server;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -78,6 +82,10 @@ struct Arguments {
     /// The program to measure; by default it is built, or found beside this one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+
+    /// Another program of the same kind, measured in turn with it: in place of the constant server, and beside it where there is none
+    #[arg(long, value_name = "PATH")]
+    baseline: Option<PathBuf>,
 }
 
 /// What this process is, when it is not the harness itself.
@@ -99,6 +107,8 @@ enum Group {
     Ingest,
     /// REST messages with their answers
     Rest,
+    /// Replies that are posted to a URL, against replies that are waited for
+    Callback,
     /// Appending in one process against writing and syncing a bare file
     Append,
     /// Replay of a filled journal to a broker that does nothing
@@ -116,6 +126,8 @@ enum Group {
 pub(crate) struct Bench {
     /// The program under test.
     pub(crate) binary: PathBuf,
+    /// What it is compared with, when that is not the constant server.
+    pub(crate) baseline: Option<PathBuf>,
     /// Where fresh project directories are made.
     pub(crate) dir: PathBuf,
     /// How long a measurement counts.
@@ -160,6 +172,7 @@ fn main() -> anyhow::Result<()> {
 fn harness(arguments: Arguments) -> anyhow::Result<()> {
     let bench = Bench {
         binary: server::locate(arguments.binary)?,
+        baseline: arguments.baseline.map(std::path::absolute).transpose()?,
         dir: arguments.dir,
         duration: arguments.seconds,
         rounds: arguments.rounds,
@@ -213,12 +226,21 @@ async fn each(bench: &Bench, groups: &[Group], report: &mut Report) {
         match group {
             Group::Ingest => ingest::measure(bench, report).await,
             Group::Rest => rest::measure(bench, report).await,
+            Group::Callback => callback::measure(bench, report).await,
             Group::Append => journal::append(bench, report).await,
             Group::Replay => journal::replay(bench, report).await,
             Group::Memory => footprint::memory(bench, report).await,
             Group::Start => footprint::start(bench, report).await,
             Group::Brokers => brokers::measure(bench, report).await,
         }
+    }
+}
+
+impl Bench {
+    /// The programs to measure in turn, each with what to put before its name in a table.
+    pub(crate) fn programs(&self) -> Vec<(&'static str, &Path)> {
+        let baseline = self.baseline.as_deref().map(|path| ("baseline: ", path));
+        baseline.into_iter().chain([("", self.binary.as_path())]).collect()
     }
 }
 
