@@ -158,6 +158,10 @@ mod tests {
             self.0.lock().unwrap().push(heard.join(" "));
             turn.say(BotMessage::text(heard.join(" + "))).await
         }
+
+        async fn is_ready(&self) -> Result<(), String> {
+            Err("it sleeps".to_owned())
+        }
     }
 
     #[tokio::test]
@@ -193,6 +197,7 @@ mod tests {
         // Handed over once more, as after a crash: what was said is known.
         answering.doubtful_to.store(u64::MAX >> 1, Ordering::Relaxed);
         assert_eq!(answering.answer(&asked).await, Outcome::Delivered);
+        assert_eq!(answering.is_ready().await, Err("it sleeps".to_owned()));
         assert_eq!((listener.0.lock().unwrap().len(), journal.head()), (1, last + 2));
         journal.close().await;
     }

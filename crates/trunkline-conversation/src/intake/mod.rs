@@ -198,9 +198,9 @@ impl Intake {
         }
         let has_message = entries.iter().any(|entry| entry.has_message());
         let then = match seen {
-            // It may have an earlier message.
-            Seen::Nothing if !has_message => None,
-            Seen::Nothing | Seen::New => Some(Known::default()),
+            // It may have an earlier message and another channel.
+            Seen::Nothing => None,
+            Seen::New => Some(Known::default()),
             Seen::Known(known) => Some(known),
         };
         let mut channel = then.as_ref().and_then(|known| known.channel.clone());

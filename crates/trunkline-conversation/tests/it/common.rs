@@ -74,8 +74,8 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
-    pub(crate) async fn start(appender: Appender, parrot: Parrot) -> Self {
-        let (partition, parrot) = (Partition::new(appender, Recording::Gateway, EXPIRATION), Arc::new(parrot));
+    pub(crate) async fn start(appender: Appender, parrot: Parrot, expiration: Duration) -> Self {
+        let (partition, parrot) = (Partition::new(appender, Recording::Gateway, expiration), Arc::new(parrot));
         let assistant = Arc::clone(&parrot) as Arc<dyn Assistant>;
         let answering = Answering::new(Arc::clone(&partition), assistant, Duration::from_secs(30), "sorry".to_owned());
         let quickly = Backoff { initial: Duration::from_millis(1), most: Duration::from_millis(10) };
@@ -96,13 +96,22 @@ impl Answered {
     }
 
     pub(crate) async fn in_memory(options: Options, parrot: Parrot) -> (Self, Faults) {
+        Self::in_memory_until(options, parrot, EXPIRATION).await
+    }
+
+    /// The same, with sessions that end so long after the last message.
+    pub(crate) async fn in_memory_until(options: Options, parrot: Parrot, expiration: Duration) -> (Self, Faults) {
         let (_, appender, faults) = Journal::in_memory(options);
-        (Self::start(appender, parrot).await, faults)
+        (Self::start(appender, parrot, expiration).await, faults)
     }
 
     pub(crate) async fn at(directory: &Path) -> Self {
-        let (_, appender) = Journal::open(directory, Options::default()).expect("a journal");
-        Self::start(appender, Parrot::default()).await
+        Self::at_with(directory, Options::default()).await
+    }
+
+    pub(crate) async fn at_with(directory: &Path, options: Options) -> Self {
+        let (_, appender) = Journal::open(directory, options).expect("a journal");
+        Self::start(appender, Parrot::default(), EXPIRATION).await
     }
 
     /// Ends everything, so that the journal can be opened again.

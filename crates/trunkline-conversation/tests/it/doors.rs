@@ -1,5 +1,7 @@
 //! Events of many conversations at once.
 
+use std::time::Duration;
+
 use trunkline_conversation::Recorded;
 use trunkline_journal::Options;
 
@@ -33,5 +35,36 @@ async fn a_message_that_comes_twice_at_once_is_recorded_and_answered_once() {
         assert_eq!((one, other), (vec!["hi".to_owned(), "hi!".to_owned()], vec!["hi".to_owned(), "hi!".to_owned()]));
     }
     assert_eq!(answered.parrot.asked.load(std::sync::atomic::Ordering::Relaxed), 20);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_an_older_program_has_recorded_is_known_as_a_whole() {
+    const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../trunkline-journal/tests/fixtures/layout-2/journal.db");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(FIXTURE, directory.path().join("journal.db")).unwrap();
+    // The identities are of the day when it was made.
+    let options = Options { deduplication_window: Duration::from_hours(876_000), ..Options::default() };
+    let answered = Answered::at_with(directory.path(), options).await;
+    let head = answered.journal().head();
+    // One identity, stored with the last event, stood for events of two conversations.
+    let list = [user("bob", "1"), user("cy", "2")];
+    let recorded: Vec<_> = answered.carry(&list, Some("list-1")).await.into_iter().map(|part| part.recorded.unwrap()).collect();
+    assert_eq!((recorded, answered.journal().head()), (vec![Recorded::Known { last: 19 }; 2], head));
+    // What was recorded since is known for each conversation alone.
+    answered.carry(&[user("cy", "3")], Some("list-2")).await;
+    let recorded: Vec<_> = answered.carry(&list, Some("list-2")).await.into_iter().map(|part| part.recorded.unwrap()).collect();
+    assert_eq!(recorded, [Recorded::New { first: head + 2, last: head + 2 }, Recorded::Known { last: head + 1 }]);
+    assert_eq!([recorded[0].last(), recorded[1].last()], [head + 2, head + 1]);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_partition_has_every_conversation() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    let names: Vec<_> =
+        answered.partitions.all().flat_map(|partition| partition.deliveries()).map(|it| it.name().to_owned()).collect();
+    assert_eq!(names, ["assistant"]);
+    assert!(std::sync::Arc::ptr_eq(answered.partitions.of("ann"), answered.partitions.home()));
     answered.stop().await;
 }

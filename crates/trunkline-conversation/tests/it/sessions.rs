@@ -8,7 +8,7 @@ use trunkline_conversation::sources::{self, Metrics};
 use trunkline_core::UserMessage;
 use trunkline_journal::Options;
 
-use crate::common::{Answered, Batches, Parrot, Standing, eventually, received, user};
+use crate::common::{Answered, Batches, Parrot, Standing, event, eventually, received, texts, user};
 
 const START: &str = "action_session_start";
 
@@ -119,4 +119,81 @@ async fn a_new_conversation_begins_once_however_many_begin_it() {
         // None when what others recorded came first.
         assert!(starts.is_empty() || starts == [0], "{events:?}");
     }
+}
+
+async fn starts(answered: &Answered) -> usize {
+    answered.types("ann").await.iter().filter(|name| *name == START).count()
+}
+
+async fn with_clock(expiration: Duration) -> (Answered, Standing) {
+    let time = Standing::new();
+    let options = Options { clock: time.clock(), ..Options::default() };
+    (Answered::in_memory_until(options, Parrot::default(), expiration).await.0, time)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_when_its_time_has_passed_and_not_before() {
+    let hour = Duration::from_hours(1);
+    for (expiration, passes, expected) in [
+        (hour, hour, 1),
+        (hour, hour + Duration::from_millis(1), 2),
+        // Zero: never.
+        (Duration::ZERO, Duration::from_hours(1_000), 1),
+    ] {
+        let (answered, time) = with_clock(expiration).await;
+        answered.say("ann", "hello").await;
+        time.pass(passes);
+        answered.say("ann", "again").await;
+        assert_eq!(starts(&answered).await, expected, "{passes:?}");
+        answered.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_message_that_is_recorded_keeps_a_session_alive() {
+    let (answered, time) = with_clock(Duration::from_hours(1)).await;
+    texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
+    time.pass(Duration::from_mins(50));
+    // Neither a slot, nor what was said before and comes again.
+    answered.carry(&[event("ann", "slot", r#", "name": "a", "value": 1"#)], None).await;
+    texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
+    time.pass(Duration::from_mins(20));
+    answered.say("ann", "again").await;
+    assert_eq!(starts(&answered).await, 2);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_bring_a_session_start_before_their_first_message_get_none() {
+    let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    let start = |name: &str| event(name, "action", r#", "name": "action_session_start""#);
+    let started = |name: &str| event(name, "session_started", "");
+    for (name, events, first) in [
+        ("a", vec![start("a"), user("a", "hi")], vec!["action_session_start", "user"]),
+        ("b", vec![started("b"), user("b", "hi")], vec!["session_started", "user"]),
+        ("c", vec![user("c", "hi"), started("c")], vec!["action_session_start", "session_started", "action_listen", "user"]),
+        ("d", vec![event("d", "restart", "")], vec!["action_session_start", "session_started", "action_listen", "restart"]),
+        (
+            "e",
+            vec![event("e", "action", r#", "name": "action_listen""#)],
+            vec!["action_session_start", "session_started", "action_listen", "action_listen"],
+        ),
+    ] {
+        let raw: Vec<_> = events.iter().map(String::as_bytes).collect();
+        answered.partitions.of(name).append_events(name, &raw, None).await.unwrap();
+        assert_eq!(answered.types(name).await[..first.len()], first, "{name}");
+    }
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_under_a_lock_bears_its_time() {
+    let (answered, time) = with_clock(Duration::from_hours(1)).await;
+    time.pass(Duration::from_millis(250));
+    answered.say("ann", "hello").await;
+    let expected = time.clock().seconds();
+    for event in answered.events().await {
+        assert!(event.body_str().contains(&format!("\"timestamp\": {expected:?}")), "{}", event.body_str());
+    }
+    answered.stop().await;
 }

@@ -85,3 +85,23 @@ async fn what_stands_in_one_batch_has_the_channel_that_comes_behind_it() {
     assert_eq!(channels, ["rest", "", "rest"]);
     answered.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_here_is_left_out_when_it_comes_back() {
+    let (answered, source) = (Answered::in_memory(Options::default(), Parrot::default()).await.0, Batches::default());
+    answered.carry(&[user("ann", "hi")], None).await;
+    let own = answered.events().await[0].id.to_string();
+    // The id of an event that is not here is that of another.
+    let other = answered.events().await[0].clone();
+    let other = trunkline_core::EventId::derive(answered.journal().id(), other.time, 99).to_string();
+    source.push(vec![received(Some(&own), &user("ann", "hi")), received(Some(&other), &user("ann", "new"))]);
+    let (running, stop) = start(&answered, &source);
+    eventually(async || source.settled() == 2).await;
+    let status = running.status();
+    assert_eq!((status.name.as_str(), status.connected, status.received, status.problem), ("log", true, 2, None));
+    stop.cancel();
+    running.ended().await;
+    assert_eq!(answered.journal().head(), 2);
+    assert!(!running.status().connected);
+    answered.stop().await;
+}
