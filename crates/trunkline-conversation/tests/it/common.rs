@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use trunkline_conversation::{Answering, Part, Partition, Partitions};
 use trunkline_core::{
-    Assistant, AssistantError, BotMessage, Clock, Event, Inbox, InboxError, Incoming, NewEvent, Reader, Received, Recording,
-    Replies, Source, Turn, UserMessage,
+    Assistant, AssistantError, BotMessage, Clock, Event, Inbox, InboxError, Incoming, NewEvent, Reader, Received, Receiver,
+    Recording, Replies, Source, Turn, UserMessage,
 };
 use trunkline_delivery::{Backoff, BatchLimits, Filter, LaneMode, Metrics, Retry, Shutdown, Start, Subscription};
 use trunkline_journal::{Appender, Faults, Journal, Limits, Options};
@@ -66,6 +66,24 @@ impl Standing {
     }
 }
 
+/// Has `assistant` answer what comes in at `partition`.
+pub(crate) async fn answer(partition: &Arc<Partition>, assistant: Arc<dyn Assistant>) -> Shutdown {
+    let answering = Answering::new(Arc::clone(partition), assistant, Duration::from_secs(30), "sorry".to_owned());
+    let quickly = Backoff { initial: Duration::from_millis(1), most: Duration::from_millis(10) };
+    let subscription = Subscription {
+        lanes: LaneMode::Conversations,
+        concurrency: 8,
+        batch: BatchLimits { events: 1, ..BatchLimits::default() },
+        retry: Retry { backoff: quickly, ..Retry::default() },
+        start: Start::Now,
+        ..Subscription::new("assistant", Filter::wanting_answers())
+    };
+    let shutdown = Shutdown::default();
+    let deliveries = vec![(subscription, Arc::new(answering) as Arc<dyn Receiver>)];
+    partition.start(deliveries, Vec::new(), &Metrics::default(), &shutdown).await.expect("a start");
+    shutdown
+}
+
 /// A partition that answers.
 pub(crate) struct Answered {
     pub(crate) partitions: Partitions,
@@ -76,22 +94,7 @@ pub(crate) struct Answered {
 impl Answered {
     pub(crate) async fn start(appender: Appender, parrot: Parrot, expiration: Duration) -> Self {
         let (partition, parrot) = (Partition::new(appender, Recording::Gateway, expiration), Arc::new(parrot));
-        let assistant = Arc::clone(&parrot) as Arc<dyn Assistant>;
-        let answering = Answering::new(Arc::clone(&partition), assistant, Duration::from_secs(30), "sorry".to_owned());
-        let quickly = Backoff { initial: Duration::from_millis(1), most: Duration::from_millis(10) };
-        let subscription = Subscription {
-            lanes: LaneMode::Conversations,
-            concurrency: 8,
-            batch: BatchLimits { events: 1, ..BatchLimits::default() },
-            retry: Retry { backoff: quickly, ..Retry::default() },
-            start: Start::Now,
-            ..Subscription::new("assistant", Filter::wanting_answers())
-        };
-        let shutdown = Shutdown::default();
-        partition
-            .start(vec![(subscription, Arc::new(answering))], Vec::new(), &Metrics::default(), &shutdown)
-            .await
-            .expect("a start");
+        let shutdown = answer(&partition, Arc::clone(&parrot) as Arc<dyn Assistant>).await;
         Self { partitions: Partitions::one(partition), parrot, shutdown }
     }
 

@@ -8,3 +8,4 @@ mod doors;
 mod maybe;
 mod sessions;
 mod sources;
+mod tracked;
