@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
-use trunkline_core::{Assistant, AssistantError, Batch, CursorKey, Event, Offset, Outcome, Receiver, UserMessage};
+use trunkline_core::{Assistant, AssistantError, Batch, CursorKey, Event, Offset, Outcome, Receiver};
 use trunkline_journal::Status;
 
+use crate::asked::{Asked, turns};
 use crate::intake::Unrecorded;
 use crate::partition::Partition;
 use crate::recorded_turn::RecordedTurn;
@@ -22,28 +23,6 @@ pub struct Answering {
     apology: String,
     /// Messages up to this offset may have been answered already: by another process, or by an append whose end nobody knows.
     doubtful_to: AtomicU64,
-}
-
-/// Messages of one conversation that are answered together, in order; at least one.
-pub(crate) struct Asked<'e> {
-    pub(crate) events: &'e [Arc<Event>],
-    pub(crate) messages: Vec<UserMessage>,
-    /// The last of them, by which the turn is known.
-    pub(crate) last: &'e Event,
-}
-
-impl<'e> Asked<'e> {
-    /// `None` when one of them cannot be read.
-    fn new(events: &'e [Arc<Event>]) -> Option<Self> {
-        let messages = events.iter().map(|event| UserMessage::from_event(&event.body)).collect::<Option<Vec<_>>>()?;
-        Some(Self { events, messages, last: events.last()? })
-    }
-}
-
-/// Which messages are answered together: each is a turn of its own. Another policy makes longer runs of messages of one
-/// conversation, and nothing else has to change for it.
-fn turns(events: &[Arc<Event>]) -> impl Iterator<Item = &[Arc<Event>]> {
-    events.chunks(1)
 }
 
 impl Answering {
@@ -137,7 +116,7 @@ impl Receiver for Answering {
 mod tests {
     use std::sync::Mutex;
 
-    use trunkline_core::{BotMessage, Inbox as _, Incoming, Recording, Turn};
+    use trunkline_core::{BotMessage, Inbox as _, Incoming, Recording, Turn, UserMessage};
     use trunkline_journal::{Journal, Limits, Options};
 
     use super::*;

@@ -14,6 +14,7 @@
 //! shown. When the process dies in between, the subscription finds the message again after the restart.
 
 mod answering;
+mod asked;
 mod carrying;
 mod inbox;
 mod intake;

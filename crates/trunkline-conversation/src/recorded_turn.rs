@@ -7,7 +7,7 @@ use bytes::Bytes;
 use trunkline_core::{AssistantError, BotMessage, Event, Kind, NewEvent, Offset, Recording, Turn};
 use trunkline_journal::{Limits, ReadError};
 
-use crate::answering::Asked;
+use crate::asked::Asked;
 use crate::intake::{Entry, Identity, Recorded, Unrecorded};
 use crate::partition::Partition;
 use crate::turns::EndedTurn;

@@ -11,13 +11,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use trunkline_core::{Clock, Event, EventId, JournalId, Offset, Timestamp};
 
 use crate::change::{Change, Changed, Changes};
-use crate::engine::sqlite::aside::Aside;
-use crate::engine::{self, sqlite};
+use crate::engine::{self, Opened, sqlite};
 use crate::shared::{Health, Shared};
 use crate::writer::{Command, Writer};
 use crate::{
     Append, Appended, By, Chunk, ConversationSummary, DeadLetter, DeadLetterId, DeadLetterState, Death, Limits, NewDeadLetter,
-    OpenDeadLetter, OpenError, Options, Progress, ReadError, Stats, StoredSubscription, Unavailable,
+    OpenDeadLetter, OpenError, Options, Progress, ReadError, SetAside, Stats, StoredSubscription, Unavailable,
 };
 
 /// How many commands may wait for the writer; a sender beyond that waits.
@@ -47,17 +46,10 @@ struct Inner {
     jobs: mpsc::Sender<Job>,
     room: Semaphore,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    aside: AsideIn,
+    aside: Arc<dyn engine::Aside>,
     /// The newest record when the journal was opened.
     opened_at: Offset,
     layout_2_to: Offset,
-}
-
-/// Where that is kept which is no event.
-enum AsideIn {
-    Files(Aside),
-    #[cfg(feature = "memory")]
-    Memory(engine::memory::Aside),
 }
 
 /// Whether appends are taken.
@@ -69,15 +61,6 @@ pub enum Status {
     Unavailable(String),
 }
 
-/// What a source gave that is no event is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
-    /// Where, for a person.
-    pub place: String,
-    /// Whether older lines of the same source had to be deleted for it.
-    pub older_deleted: bool,
-}
-
 impl Journal {
     /// Opens the journal in `directory`, makes it when there is none, and starts its threads.
     ///
@@ -85,32 +68,45 @@ impl Journal {
     ///
     /// When another process has it, when a newer Trunkline wrote it, when files cannot be made or read.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Appender), OpenError> {
-        let (commands, queue) = mpsc::channel(QUEUE);
-        let ticker = commands.downgrade();
-        let tick = move || {
-            // A full queue means that the writer is busy, and a missed tick is made up for by the next.
-            ticker.upgrade().map(|commands| commands.try_send(Command::Tick));
-        };
-        let health = Arc::<Health>::default();
-        let opened = sqlite::open(directory, &options, &health, READERS, tick)?;
-        let shared = Arc::new(Shared::new(opened.id, opened.head, options, health));
-        let writer = Writer::new(opened.writer, Arc::clone(&shared), queue);
-        let failed = |error: std::io::Error| OpenError::at(directory, &error);
-        let started = Started { shared, commands, aside: AsideIn::Files(opened.aside), layout_2_to: opened.layout_2_to };
-        started.run(writer, opened.readers, opened.index_thread).map_err(failed)
+        let ((commands, queue), health) = (mpsc::channel(QUEUE), Arc::<Health>::default());
+        let opened = sqlite::open(directory, &options, &health, READERS, ticker(&commands))?;
+        let started = Self::start(opened, commands, queue, options, health);
+        started.map_err(|error| OpenError::at(directory, &error))
     }
 
     /// A journal in memory, which is gone with its last clone; its faults are told to it.
     #[cfg(feature = "memory")]
     pub fn in_memory(options: Options) -> (Self, Appender, engine::memory::Faults) {
         let (commands, queue) = mpsc::channel(QUEUE);
-        let engine::memory::Memory { id, writer, readers, aside, faults, ticker } =
-            engine::memory::open(&options, READERS, commands.downgrade());
-        let shared = Arc::new(Shared::new(id, 0, options, Arc::default()));
-        let writer = Writer::new(writer, Arc::clone(&shared), queue);
-        let started = Started { shared, commands, aside: AsideIn::Memory(aside), layout_2_to: 0 };
-        let (journal, appender) = started.run(writer, readers, ticker).expect("threads can be started");
+        let (opened, faults) = engine::memory::open(&options, READERS, ticker(&commands));
+        let started = Self::start(opened, commands, queue, options, Arc::default());
+        let (journal, appender) = started.expect("threads can be started");
         (journal, appender, faults)
+    }
+
+    /// Starts the threads.
+    fn start<W: engine::Write, R: engine::Read>(
+        opened: Opened<W, R>,
+        commands: mpsc::Sender<Command>,
+        queue: mpsc::Receiver<Command>,
+        options: Options,
+        health: Arc<Health>,
+    ) -> Result<(Self, Appender), std::io::Error> {
+        let Opened { id, head: opened_at, layout_2_to, writer, readers, aside, thread } = opened;
+        let shared = Arc::new(Shared::new(id, opened_at, options, health));
+        let writer = Writer::new(writer, Arc::clone(&shared), queue);
+        let named = |name: String| std::thread::Builder::new().name(name);
+        let mut threads = vec![thread, named("journal-writer".to_owned()).spawn(move || writer.run())?];
+        let (jobs, waiting) = mpsc::channel::<Job>(READS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for (number, reader) in readers.into_iter().enumerate() {
+            let waiting = Arc::clone(&waiting);
+            threads.push(named(format!("journal-reader-{number}")).spawn(move || run_jobs(reader, &waiting))?);
+        }
+        let room = Semaphore::new((shared.options.queue_bytes / PERMIT_BYTES).max(1));
+        let threads = Mutex::new(threads);
+        let journal = Self(Arc::new(Inner { shared, commands, jobs, room, threads, aside, opened_at, layout_2_to }));
+        Ok((journal.clone(), Appender(journal)))
     }
 
     /// The identity of the journal.
@@ -305,15 +301,9 @@ impl Journal {
     ///
     /// When it could not be kept; the text says where, and why.
     pub async fn set_aside(&self, source: &str, lines: String) -> Result<SetAside, String> {
-        match &self.0.aside {
-            AsideIn::Files(files) => {
-                let (files, source) = (files.clone(), source.to_owned());
-                let added = tokio::task::spawn_blocking(move || files.add(&source, &lines)).await;
-                added.unwrap_or_else(|error| Err(error.to_string()))
-            }
-            #[cfg(feature = "memory")]
-            AsideIn::Memory(memory) => Ok(memory.add(source, &lines)),
-        }
+        let (aside, source) = (Arc::clone(&self.0.aside), source.to_owned());
+        let added = tokio::task::spawn_blocking(move || aside.add(&source, &lines)).await;
+        added.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Writes what is queued, ends the threads and lets other processes in. Later calls answer that the journal is closed.
@@ -403,37 +393,12 @@ impl fmt::Debug for Journal {
     }
 }
 
-/// All that a journal is made of, but for its threads.
-struct Started {
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
-    aside: AsideIn,
-    layout_2_to: Offset,
-}
-
-impl Started {
-    /// Starts the threads; `other` is one that runs already, and ends with the writer.
-    fn run<W: engine::Write, R: engine::Read>(
-        self,
-        writer: Writer<W>,
-        readers: Vec<R>,
-        other: JoinHandle<()>,
-    ) -> Result<(Journal, Appender), std::io::Error> {
-        let Self { shared, commands, aside, layout_2_to } = self;
-        let named = |name: String| std::thread::Builder::new().name(name);
-        let mut threads = vec![named("journal-writer".to_owned()).spawn(move || writer.run())?];
-        let (jobs, waiting) = mpsc::channel::<Job>(READS);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for (number, reader) in readers.into_iter().enumerate() {
-            let waiting = Arc::clone(&waiting);
-            threads.push(named(format!("journal-reader-{number}")).spawn(move || run_jobs(reader, &waiting))?);
-        }
-        threads.push(other);
-        let room = Semaphore::new((shared.options.queue_bytes / PERMIT_BYTES).max(1));
-        let opened_at = *shared.head.borrow();
-        let threads = Mutex::new(threads);
-        let journal = Journal(Arc::new(Inner { shared, commands, jobs, room, threads, aside, opened_at, layout_2_to }));
-        Ok((journal.clone(), Appender(journal)))
+/// Wakes the writer.
+fn ticker(commands: &mpsc::Sender<Command>) -> impl Fn() + Send + 'static {
+    let commands = commands.downgrade();
+    move || {
+        // A full queue means that the writer is busy, and a missed tick is made up for by the next.
+        commands.upgrade().map(|commands| commands.try_send(Command::Tick));
     }
 }
 

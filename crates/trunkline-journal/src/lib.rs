@@ -36,12 +36,13 @@ mod writer;
 
 pub use append::{Append, Appended};
 pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterState, Death, NewDeadLetter, OpenDeadLetter};
+pub use engine::SetAside;
 #[cfg(feature = "memory")]
 pub use engine::memory::Faults;
 pub use engine::sqlite::read_only::ReadOnlyJournal;
 pub use engine::sqlite::verify::Verification;
 pub use error::{OpenError, ReadError, Unavailable};
-pub use handle::{Appender, Journal, SetAside, Status};
+pub use handle::{Appender, Journal, Status};
 pub use options::{Options, Retention};
 pub use progress::{Progress, StoredSubscription, Unsettled};
 pub use read::{By, Chunk, ConversationSummary, Limits, Stats};

@@ -6,16 +6,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use trunkline_core::{Event, EventId, JournalId, Offset, Timestamp};
 
-use super::{Batch, Committed, Failed, Maintained, Numbering, Read, Record, Write};
+use super::{Batch, Committed, Failed, Maintained, Numbering, Opened, Read, Record, SetAside, Write};
 use crate::change::{Change, Changed, Changes};
-use crate::handle::SetAside;
-use crate::writer::Command;
 use crate::{
     By, Chunk, ConversationSummary, DeadLetter, DeadLetterId, DeadLetterState, Limits, OpenDeadLetter, Options, Progress,
     ReadError, Stats, StoredSubscription,
@@ -23,16 +19,6 @@ use crate::{
 
 /// How often the writer is woken to recover, and to see to what a real engine sees to.
 const TICK: Duration = Duration::from_millis(10);
-
-/// An engine that is open.
-pub(crate) struct Memory {
-    pub(crate) id: JournalId,
-    pub(crate) writer: Writer,
-    pub(crate) readers: Vec<Reader>,
-    pub(crate) aside: Aside,
-    pub(crate) faults: Faults,
-    pub(crate) ticker: JoinHandle<()>,
-}
 
 /// What the journal can be told to do wrong.
 #[derive(Clone, Default)]
@@ -107,14 +93,14 @@ impl fmt::Debug for Faults {
 }
 
 /// What sources gave that is no event.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Aside(Arc<Mutex<HashMap<String, String>>>);
+#[derive(Debug, Default)]
+struct Aside(Mutex<HashMap<String, String>>);
 
-impl Aside {
-    pub(crate) fn add(&self, source: &str, lines: &str) -> SetAside {
+impl super::Aside for Aside {
+    fn add(&self, source: &str, lines: &str) -> Result<SetAside, String> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entry(source.to_owned()).or_default().push_str(lines);
-        SetAside { place: format!("the memory of {source}"), older_deleted: false }
+        Ok(SetAside { place: format!("the memory of {source}"), older_deleted: false })
     }
 }
 
@@ -135,14 +121,14 @@ fn lock(store: &Shared) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes an engine with so many readers, whose writer is woken through `commands`.
-pub(crate) fn open(options: &Options, readers: usize, commands: mpsc::WeakSender<Command>) -> Memory {
+/// Makes an engine with so many readers. `tick` is called until the writer is closed.
+pub(crate) fn open(options: &Options, readers: usize, tick: impl Fn() + Send + 'static) -> (Opened<Writer, Reader>, Faults) {
     let (store, faults, id) = (Shared::default(), Faults::default(), JournalId::random());
     let numbering = Numbering { journal: id, clock: options.clock.clone(), next: 1, last_time: Timestamp::default() };
     let (closed, stop) = std::sync::mpsc::channel::<()>();
-    let ticker = std::thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         while stop.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            commands.upgrade().map(|commands| commands.try_send(Command::Tick));
+            tick();
         }
     });
     let reader = || Reader { store: Arc::clone(&store), options: options.clone(), id };
@@ -156,7 +142,7 @@ pub(crate) fn open(options: &Options, readers: usize, commands: mpsc::WeakSender
         next_letter: 1,
         closed: Some(closed),
     };
-    Memory { id, writer, readers, aside: Aside::default(), faults, ticker }
+    (Opened { id, head: 0, layout_2_to: 0, writer, readers, aside: Arc::new(Aside::default()), thread }, faults)
 }
 
 /// The half that writes.

@@ -15,6 +15,7 @@ pub(crate) mod sqlite;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use compact_str::CompactString;
 use trunkline_core::{Clock, Event, EventId, JournalId, Offset, Timestamp};
@@ -24,6 +25,35 @@ use crate::{
     Append, Appended, By, Chunk, ConversationSummary, DeadLetter, DeadLetterId, Limits, OpenDeadLetter, Progress, ReadError,
     Stats, StoredSubscription,
 };
+
+/// An engine that is open: its parts, and what they found.
+pub(crate) struct Opened<W, R> {
+    pub(crate) id: JournalId,
+    /// The offset of the newest record.
+    pub(crate) head: Offset,
+    /// The newest record that a program of layout 2 wrote.
+    pub(crate) layout_2_to: Offset,
+    pub(crate) writer: W,
+    pub(crate) readers: Vec<R>,
+    pub(crate) aside: Arc<dyn Aside>,
+    /// A thread of its own, which ends when the writer is closed.
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Keeps what sources gave that is no event.
+pub(crate) trait Aside: Send + Sync + 'static {
+    /// Adds `lines` of `source`, each with its newline. When this answers, they are durable.
+    fn add(&self, source: &str, lines: &str) -> Result<SetAside, String>;
+}
+
+/// What a source gave that is no event is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where, for a person.
+    pub place: String,
+    /// Whether older lines of the same source had to be deleted for it.
+    pub older_deleted: bool,
+}
 
 /// What goes into one commit: all of it, or nothing.
 #[derive(Debug)]

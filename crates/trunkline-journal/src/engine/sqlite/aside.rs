@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::SetAside;
+use crate::engine::{self, SetAside};
 
 /// A file is set aside when it has so many bytes, and what was set aside before is deleted.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// The directory `rejected`, with `<source>.jsonl` for each source.
-#[derive(Clone, Debug)]
-pub(crate) struct Aside {
+#[derive(Debug)]
+pub(super) struct Aside {
     directory: PathBuf,
     most_bytes: u64,
 }
@@ -19,16 +19,6 @@ pub(crate) struct Aside {
 impl Aside {
     pub(super) fn new(journal: &Path) -> Self {
         Self { directory: journal.join("rejected"), most_bytes: MOST_BYTES }
-    }
-
-    /// Adds `lines`, each with its newline, and syncs them to disk.
-    pub(crate) fn add(&self, source: &str, lines: &str) -> Result<SetAside, String> {
-        let path = self.directory.join(format!("{source}.jsonl"));
-        let place = path.display().to_string();
-        match self.write(&path, lines) {
-            Ok(older_deleted) => Ok(SetAside { place, older_deleted }),
-            Err(error) => Err(format!("{place}: {error}")),
-        }
     }
 
     fn write(&self, path: &Path, lines: &str) -> io::Result<bool> {
@@ -53,8 +43,21 @@ impl Aside {
     }
 }
 
+impl engine::Aside for Aside {
+    fn add(&self, source: &str, lines: &str) -> Result<SetAside, String> {
+        let path = self.directory.join(format!("{source}.jsonl"));
+        let place = path.display().to_string();
+        match self.write(&path, lines) {
+            Ok(older_deleted) => Ok(SetAside { place, older_deleted }),
+            Err(error) => Err(format!("{place}: {error}")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use engine::Aside as _;
+
     use super::*;
 
     #[test]

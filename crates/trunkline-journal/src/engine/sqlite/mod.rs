@@ -9,7 +9,7 @@
 //!
 //! The tables are in [`schema`]. Nothing of SQLite leaves this module.
 
-pub(crate) mod aside;
+mod aside;
 mod dead_letters;
 mod index;
 mod lock;
@@ -25,33 +25,15 @@ mod write;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use trunkline_core::{JournalId, Offset};
 
 use self::aside::Aside;
 use self::index::Index;
 use self::lock::Lock;
 use self::read::{Connections, Reader};
 use self::write::Database;
-use super::Numbering;
+use super::{Numbering, Opened};
 use crate::shared::Health;
 use crate::{OpenError, Options, ReadError};
-
-/// An engine that is open: its halves, and what they found.
-#[derive(Debug)]
-pub(crate) struct Sqlite {
-    pub(crate) id: JournalId,
-    /// The offset of the newest record.
-    pub(crate) head: Offset,
-    /// The newest record that a program of layout 2 wrote.
-    pub(crate) layout_2_to: Offset,
-    pub(crate) writer: Database,
-    pub(crate) readers: Vec<Reader>,
-    pub(crate) aside: Aside,
-    /// Writes the index, and ends when the writer is closed.
-    pub(crate) index_thread: JoinHandle<()>,
-}
 
 /// Opens the journal in `directory`, or makes one, with so many readers. `tick` is called about once a second until the writer is
 /// closed.
@@ -61,7 +43,7 @@ pub(crate) fn open(
     health: &Arc<Health>,
     readers: usize,
     tick: impl Fn() + Send + 'static,
-) -> Result<Sqlite, OpenError> {
+) -> Result<Opened<Database, Reader>, OpenError> {
     std::fs::create_dir_all(directory).map_err(|error| OpenError::at(directory, &error))?;
     let lock = Lock::acquire(directory)?;
     let failed = |error: rusqlite::Error| OpenError::at(&directory.join("journal.db"), &error);
@@ -69,7 +51,7 @@ pub(crate) fn open(
     let id = schema::journal_id(&connection).map_err(failed)?;
     let head = read::head(&connection).map_err(failed)?;
     let layout_2_to = schema::layout_2_to(&connection).map_err(failed)?;
-    let (index, index_thread) = Index::start(directory, &connection, id, head, Arc::clone(health), tick)?;
+    let (index, thread) = Index::start(directory, &connection, id, head, Arc::clone(health), tick)?;
     let open_reader = || -> Result<Reader, rusqlite::Error> {
         let connections = Connections::open(directory)?;
         Ok(Reader::new(connections, Arc::clone(&index), options.clone()))
@@ -79,7 +61,7 @@ pub(crate) fn open(
     let numbering = Numbering { journal: id, clock: options.clock.clone(), next: head + 1, last_time };
     let index_file = index::file::open_for_reading(directory).map_err(failed)?;
     let writer = Database::new(directory, lock, connection, index, index_file, numbering, options);
-    Ok(Sqlite { id, head, layout_2_to, writer, readers, aside: Aside::new(directory), index_thread })
+    Ok(Opened { id, head, layout_2_to, writer, readers, aside: Arc::new(Aside::new(directory)), thread })
 }
 
 impl From<rusqlite::Error> for ReadError {
