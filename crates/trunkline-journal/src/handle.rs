@@ -44,7 +44,8 @@ struct Inner {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     jobs: mpsc::Sender<Job>,
-    room: Semaphore,
+    /// What the queue may still take, in units of [`PERMIT_BYTES`].
+    room: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     aside: Arc<dyn engine::Aside>,
     /// The newest record when the journal was opened.
@@ -103,7 +104,7 @@ impl Journal {
             let waiting = Arc::clone(&waiting);
             threads.push(named(format!("journal-reader-{number}")).spawn(move || run_jobs(reader, &waiting))?);
         }
-        let room = Semaphore::new((shared.options.queue_bytes / PERMIT_BYTES).max(1));
+        let room = Arc::new(Semaphore::new((shared.options.queue_bytes / PERMIT_BYTES).max(1)));
         let threads = Mutex::new(threads);
         let journal = Self(Arc::new(Inner { shared, commands, jobs, room, threads, aside, opened_at, layout_2_to }));
         Ok((journal.clone(), Appender(journal)))
@@ -365,25 +366,49 @@ impl Appender {
     ///
     /// # Errors
     ///
-    /// When the journal takes no events at the moment; [`Unavailable::maybe_recorded`] says whether that is sure. The future may be
-    /// dropped: the events are then appended or not.
+    /// When the journal takes no events at the moment; [`Unavailable::maybe_recorded`] says whether they may be on record all the
+    /// same. The future may be dropped: the events are then appended or not.
     pub async fn append(&self, append: Append) -> Result<Appended, Unavailable> {
         self.append_all(vec![append]).await.pop().unwrap_or_else(|| Err(Unavailable::lost()))
     }
 
     /// Makes several appends, each for itself, and answers each. Resolves when all are synced to disk.
     pub async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<Appended, Unavailable>> {
+        self.queue(appends).await.answers().await
+    }
+
+    /// Puts several appends in the queue of the writer, each for itself. As long as this waits for room there, dropping it takes
+    /// them back; once it is done, they will be tried whatever becomes of the caller.
+    pub async fn queue(&self, appends: Vec<Append>) -> Queued {
         let (count, inner) = (appends.len(), &*self.0.0);
         let bytes: usize = appends.iter().map(Append::bytes).sum();
         let most = inner.shared.options.queue_bytes / PERMIT_BYTES;
         let permits = u32::try_from((bytes / PERMIT_BYTES + 1).min(most.max(1))).unwrap_or(u32::MAX);
-        let none = |error: Unavailable| vec![Err(error); count];
-        let Ok(_room) = inner.room.acquire_many(permits).await else { return none(Unavailable::closed()) };
+        let room = Arc::clone(&inner.room).acquire_many_owned(permits).await;
+        let Ok(room) = room else { return Queued { count, answer: None } };
         let (reply, answer) = oneshot::channel();
-        if inner.commands.send(Command::Append { appends, reply }).await.is_err() {
-            return none(Unavailable::closed());
+        let sent = inner.commands.send(Command::Append { appends, reply, room }).await;
+        Queued { count, answer: sent.is_ok().then_some(answer) }
+    }
+}
+
+/// Appends in the queue of the writer.
+#[derive(Debug)]
+pub struct Queued {
+    count: usize,
+    /// `None`: the journal was closed before.
+    answer: Option<oneshot::Receiver<Vec<Result<Appended, Unavailable>>>>,
+}
+
+impl Queued {
+    /// The answer to each. Resolves when all are synced to disk.
+    pub async fn answers(self) -> Vec<Result<Appended, Unavailable>> {
+        let Self { count, answer } = self;
+        let none = |error: Unavailable| vec![Err(error); count];
+        match answer {
+            Some(answer) => answer.await.unwrap_or_else(|_| none(Unavailable::lost())),
+            None => none(Unavailable::closed()),
         }
-        answer.await.unwrap_or_else(|_| none(Unavailable::lost()))
     }
 }
 

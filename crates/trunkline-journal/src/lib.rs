@@ -42,7 +42,7 @@ pub use engine::memory::Faults;
 pub use engine::sqlite::read_only::ReadOnlyJournal;
 pub use engine::sqlite::verify::Verification;
 pub use error::{OpenError, ReadError, Unavailable};
-pub use handle::{Appender, Journal, Status};
+pub use handle::{Appender, Journal, Queued, Status};
 pub use options::{Options, Retention};
 pub use progress::{Progress, StoredSubscription, Unsettled};
 pub use read::{By, Chunk, ConversationSummary, Limits, Stats};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::change::{Changed, Changes};
 use crate::engine::{Batch, Committed, Failed, Record, Removed, Write};
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Append {
         appends: Vec<Append>,
         reply: AppendReply,
+        /// The room that they take in the queue, until they are answered.
+        room: OwnedSemaphorePermit,
     },
     Change {
         changes: Changes,
@@ -46,8 +48,8 @@ impl Command {
 /// Who waits for what is committed together.
 #[derive(Default)]
 struct Waiting {
-    /// With the number of appends of each.
-    appends: Vec<(usize, AppendReply)>,
+    /// With the number of appends of each, and the room that these take.
+    appends: Vec<(usize, AppendReply, OwnedSemaphorePermit)>,
     changes: Vec<ChangeReply>,
 }
 
@@ -78,8 +80,8 @@ impl<E: Write> Writer<E> {
                 count += 1;
                 bytes += command.bytes();
                 match command {
-                    Command::Append { mut appends, reply } => {
-                        waiting.appends.push((appends.len(), reply));
+                    Command::Append { mut appends, reply, room } => {
+                        waiting.appends.push((appends.len(), reply, room));
                         batch.appends.append(&mut appends);
                     }
                     Command::Change { changes, reply } => {
@@ -110,7 +112,7 @@ impl<E: Write> Writer<E> {
         while let Ok(command) = self.commands.try_recv() {
             let mut waiting = Waiting::default();
             match command {
-                Command::Append { appends, reply } => waiting.appends.push((appends.len(), reply)),
+                Command::Append { appends, reply, room } => waiting.appends.push((appends.len(), reply, room)),
                 Command::Change { reply, .. } => waiting.changes.push(reply),
                 Command::Tick | Command::Close => {}
             }
@@ -156,7 +158,7 @@ impl<E: Write> Writer<E> {
         self.count_removed(removed);
         self.publish(records);
         let mut appends = appends.into_iter().map(|appended| appended.map_err(Unavailable::refused));
-        for (count, reply) in waiting.appends {
+        for (count, reply, _room) in waiting.appends {
             let _ = reply.send(appends.by_ref().take(count).collect());
         }
         for (changed, reply) in changes.into_iter().zip(waiting.changes) {
@@ -176,7 +178,7 @@ impl<E: Write> Writer<E> {
     }
 
     fn refuse(&self, waiting: Waiting, error: &Unavailable) {
-        for (count, reply) in waiting.appends {
+        for (count, reply, _room) in waiting.appends {
             self.shared.metrics.refused.inc_by(count as u64);
             let _ = reply.send(vec![Err(error.clone()); count]);
         }
@@ -230,6 +232,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
+    use tokio::sync::Semaphore;
     use trunkline_core::{JournalId, NewEvent, Timestamp};
 
     use super::*;
@@ -324,7 +327,8 @@ mod tests {
             };
             let (reply, answers) = oneshot::channel();
             let appends = sizes.into_iter().map(|bytes| Append::one(event(bytes))).collect();
-            self.send(Command::Append { appends, reply });
+            let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            self.send(Command::Append { appends, reply, room });
             answers
         }
 

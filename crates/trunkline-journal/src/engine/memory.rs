@@ -232,9 +232,11 @@ impl Store {
                 Changed::Done
             }
             Change::AddLetter(new) => {
-                let number = std::mem::replace(next_letter, *next_letter + 1);
-                let id = DeadLetterId::of(number);
                 let crate::NewDeadLetter { subscription, event, reason, attempts, state } = new;
+                let is_it = |letter: &DeadLetter| letter.subscription == subscription && letter.event.id == event.id;
+                let earlier = self.letters.iter().find(|(_, letter)| is_it(letter)).map(|(number, _)| *number);
+                let number = earlier.unwrap_or_else(|| std::mem::replace(next_letter, *next_letter + 1));
+                let id = DeadLetterId::of(number);
                 let letter = DeadLetter { id: id.clone(), subscription, event, reason, attempts, died: time, state };
                 self.letters.insert(number, letter);
                 Changed::Added(id)

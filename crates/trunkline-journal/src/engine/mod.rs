@@ -194,7 +194,8 @@ pub(crate) struct Numbered {
 
 impl Numbering {
     /// Tells which of `appends` are duplicates, of earlier ones or of each other, and gives the events of all others offsets and
-    /// times. `known` looks an identity up among what was recorded before.
+    /// times. `known` looks an identity up among what was recorded before. Where that fails, the append is refused, and so is all
+    /// that comes behind it in its conversation, which keeps its order that way.
     pub(crate) fn number(
         &self,
         appends: Vec<Append>,
@@ -202,8 +203,13 @@ impl Numbering {
     ) -> Numbered {
         let mut numbered = Numbered { appends: Vec::with_capacity(appends.len()), records: Vec::with_capacity(appends.len()) };
         let mut within: HashMap<(CompactString, String), Offset> = HashMap::new();
+        let mut refused: HashMap<CompactString, String> = HashMap::new();
         let time = self.clock.now().max(self.last_time);
         for append in appends {
+            if let Some(reason) = refused.get(append.conversation()) {
+                numbered.appends.push(Err(reason.clone()));
+                continue;
+            }
             let (events, identity) = append.into_parts();
             let key = identity.clone().zip(events.first()).map(|(identity, event)| (event.conversation.clone(), identity));
             let earlier = match &key {
@@ -216,7 +222,10 @@ impl Numbering {
             let first = self.next + numbered.records.len() as Offset;
             let last = (first + events.len() as Offset).saturating_sub(1);
             let appended = match earlier {
-                Err(reason) => Err(reason),
+                Err(reason) => {
+                    refused.extend(key.map(|(conversation, _)| (conversation, reason.clone())));
+                    Err(reason)
+                }
                 Ok(Some(offset)) => Ok(Appended { first: offset, last: offset, duplicate: true }),
                 Ok(None) => {
                     for (offset, event) in (first..).zip(events) {
@@ -239,5 +248,49 @@ impl Numbering {
             self.next = event.offset + 1;
             self.last_time = event.time;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::NewEvent;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_behind_an_append_that_is_refused_is_refused_in_its_conversation_only() {
+        let numbering =
+            Numbering { journal: JournalId::random(), clock: Clock::system(), next: 7, last_time: Timestamp::default() };
+        let append = |conversation: &str, identity: Option<&str>| {
+            let event = NewEvent::parse(br#"{"sender_id": "a", "event": "x"}"#, Some(conversation), 1.0).unwrap();
+            Append::one(event).known_by(identity.map(str::to_owned))
+        };
+        let appends = vec![
+            append("a", Some("known")),
+            append("a", Some("unreadable")),
+            append("a", None),
+            append("b", Some("unreadable here")),
+            append("b", None),
+            append("c", None),
+        ];
+        let known = |_: &str, identity: &str| match identity {
+            "known" => Ok(Some(3)),
+            reason => Err(reason.to_owned()),
+        };
+        let numbered = numbering.number(appends, known);
+        let refused = |reason: &str| Err(reason.to_owned());
+        assert_eq!(
+            numbered.appends,
+            [
+                Ok(Appended { first: 3, last: 3, duplicate: true }),
+                refused("unreadable"),
+                refused("unreadable"),
+                refused("unreadable here"),
+                refused("unreadable here"),
+                Ok(Appended { first: 7, last: 7, duplicate: false }),
+            ]
+        );
+        let recorded: Vec<_> = numbered.records.iter().map(|record| record.event.conversation.as_str()).collect();
+        assert_eq!(recorded, ["c"]);
     }
 }

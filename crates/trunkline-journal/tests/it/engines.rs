@@ -257,17 +257,20 @@ async fn cursors_and_dead_letters_survive_a_restart() {
     for place in places() {
         let opened = place.open();
         opened.append(Append::one(event("a", 1))).await;
+        opened.append(Append::one(event("a", 2))).await;
         let progress = Progress { position: 9, unsettled: vec![Unsettled { offset: 4, attempts: 2, since: 77 }] };
         opened.journal.save_progress("sql", progress.clone()).await.unwrap();
-        let letter = NewDeadLetter {
+        let letter = async |offset, reason: &str| NewDeadLetter {
             subscription: "sql".to_owned(),
-            event: opened.journal.event(1).await.unwrap().unwrap(),
-            reason: "no".to_owned(),
+            event: opened.journal.event(offset).await.unwrap().unwrap(),
+            reason: reason.to_owned(),
             attempts: 3,
             state: DeadLetterState::Dead,
         };
-        let ids = opened.journal.add_dead_letters(vec![letter.clone(), letter]).await.unwrap();
-        assert_eq!(ids, ["1", "2"].map(DeadLetterId::new));
+        // One that is handed in once more, because nobody said that it is recorded, is the same letter.
+        let letters = vec![letter(1, "first").await, letter(2, "no").await, letter(1, "no").await];
+        let ids = opened.journal.add_dead_letters(letters).await.unwrap();
+        assert_eq!(ids, ["1", "2", "1"].map(DeadLetterId::new));
         let opened = place.again(opened).await;
         let journal = &opened.journal;
         assert_eq!(journal.subscriptions().await.unwrap()[0].progress, progress);

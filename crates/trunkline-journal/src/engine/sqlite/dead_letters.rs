@@ -14,8 +14,31 @@ use crate::{DeadLetter, DeadLetterId, DeadLetterState, Death, NewDeadLetter, Ope
 const COLUMNS: &str = "id, subscription, offset, time, kind, shape, conversation, user, session, type, channel, answers, body, \
                        reason, attempts, died, state";
 
+/// Keeps a dead letter. There is one for an event and a subscription: whoever was not told that it is recorded can hand it in again.
 pub(super) fn insert(events: &Connection, letter: &NewDeadLetter, now: Timestamp) -> Result<DeadLetterId, rusqlite::Error> {
     let event = &letter.event;
+    // All states are named so that the index serves.
+    let earlier: Option<i64> = events
+        .prepare_cached(
+            "UPDATE dead_letters SET state = ?4, reason = ?5, attempts = ?6, died = ?7
+             WHERE subscription = ?1 AND state IN ('dead', 'held', 'replay') AND offset = ?2 AND event_id = ?3 RETURNING id",
+        )?
+        .query_row(
+            (
+                &letter.subscription,
+                event.offset,
+                event.id.to_string(),
+                letter.state.as_str(),
+                &letter.reason,
+                letter.attempts,
+                now.0,
+            ),
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(earlier) = earlier {
+        return Ok(DeadLetterId::of(earlier));
+    }
     let values: [&dyn ToSql; 17] = [
         &letter.subscription,
         &event.offset,

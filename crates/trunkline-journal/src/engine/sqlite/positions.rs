@@ -1,10 +1,12 @@
 //! How far sources were read, for those that can remember nowhere else.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use trunkline_core::Timestamp;
+
+use crate::OpenError;
 
 pub(super) fn save(events: &Connection, source: &str, position: &str, now: Timestamp) -> Result<(), rusqlite::Error> {
     events
@@ -20,19 +22,35 @@ pub(super) fn load(events: &Connection, source: &str) -> Result<Option<String>, 
     events.prepare_cached("SELECT position FROM positions WHERE source = ?1")?.query_row([source], |row| row.get(0)).optional()
 }
 
-/// Takes over what programs of layout 2 kept in the directory `positions`: a file for each source. The files stay; nothing looks at
-/// them any more.
-pub(super) fn take_over(directory: &Path, events: &Connection, now: Timestamp) -> Result<(), rusqlite::Error> {
-    let Ok(entries) = fs::read_dir(directory.join("positions")) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let path = entry.path();
+/// What programs of layout 2 kept in the directory `positions`: a file for each source, with how far it was read. The files stay, and
+/// after the migration nothing looks at them any more.
+///
+/// # Errors
+///
+/// When one of them cannot be read: without it a source would begin anew.
+pub(super) fn in_files(directory: &Path) -> Result<Vec<(String, String)>, OpenError> {
+    let directory = directory.join("positions");
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| OpenError::at(&directory, &error))?,
+    };
+    let mut positions = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| OpenError::at(&directory, &error))?.path();
         // What a crash left half written has another ending than a name.
-        let (Ok(source), Ok(position)) = (entry.file_name().into_string(), fs::read_to_string(&path)) else { continue };
-        if position.starts_with("trunkline-position ") && path.extension().is_none_or(|extension| extension != "tmp") {
-            save(events, &source, position.trim_end(), now)?;
+        let is_whole = path.extension().is_none_or(|extension| extension != "tmp");
+        let Some(source) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_whole) else { continue };
+        let position = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => continue,
+            position => position.map_err(|error| OpenError::at(&path, &error))?,
+        };
+        if let Ok(position) = String::from_utf8(position)
+            && position.starts_with("trunkline-position ")
+        {
+            positions.push((source.to_owned(), position.trim_end().to_owned()));
         }
     }
-    Ok(())
+    Ok(positions)
 }
 
 #[cfg(test)]
@@ -40,8 +58,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stood_in_files_is_taken_over() {
+    fn what_stands_in_files_is_found_or_said_to_be_unreadable() {
         let directory = tempfile::tempdir().unwrap();
+        assert_eq!(in_files(directory.path()).unwrap(), []);
         let positions = directory.path().join("positions");
         fs::create_dir(&positions).unwrap();
         for (name, text) in
@@ -49,12 +68,18 @@ mod tests {
         {
             fs::write(positions.join(name), text).unwrap();
         }
+        fs::create_dir(positions.join("directory")).unwrap();
+        assert_eq!(in_files(directory.path()).unwrap(), [("log".to_owned(), "trunkline-position 1 inode=7".to_owned())]);
+        std::os::unix::fs::symlink(positions.join("gone"), positions.join("other")).unwrap();
+        let error = in_files(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("positions/other: No such file"), "{error}");
+    }
+
+    #[test]
+    fn the_newest_position_of_a_source_is_kept() {
         let events = Connection::open_in_memory().unwrap();
         events.execute_batch("CREATE TABLE positions (source PRIMARY KEY, position, updated)").unwrap();
-        take_over(directory.path(), &events, Timestamp(5)).unwrap();
-        assert_eq!(load(&events, "log").unwrap().as_deref(), Some("trunkline-position 1 inode=7"));
-        let count: u64 = events.query_row("SELECT count(*) FROM positions", [], |row| row.get(0)).unwrap();
-        assert_eq!(count, 1);
+        save(&events, "log", "here", Timestamp(5)).unwrap();
         save(&events, "log", "elsewhere", Timestamp(6)).unwrap();
         assert_eq!((load(&events, "log").unwrap().as_deref(), load(&events, "none").unwrap()), (Some("elsewhere"), None));
     }

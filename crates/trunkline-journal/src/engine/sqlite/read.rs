@@ -214,7 +214,12 @@ pub(super) fn find_identity(
     identity: &str,
 ) -> Result<Option<Offset>, rusqlite::Error> {
     for &offset in candidates.iter().rev().take_while(|offset| **offset > window.below) {
-        if let Some(Found::Event(Record { event, identity: Some(stored) })) = get(events, journal, offset)?
+        let found = match get(events, journal, offset) {
+            // Nobody can tell any more what stood there.
+            Err(error) if is_damage(&error) => continue,
+            found => found?,
+        };
+        if let Some(Found::Event(Record { event, identity: Some(stored) })) = found
             && stored == identity
             && event.conversation == conversation
         {
@@ -277,7 +282,7 @@ fn scan(
 }
 
 /// Whether the file, rather than the call, is at fault, so that reading around it may help.
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::SystemIoFailure))
 }
 

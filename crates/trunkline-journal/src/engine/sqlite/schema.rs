@@ -101,7 +101,8 @@ pub(super) fn open_for_writing(directory: &Path, now: Timestamp) -> Result<Conne
     if found > known {
         return Err(OpenError::Newer { place: directory.display().to_string(), found, known });
     }
-    migrate(&mut connection, found, directory, now).map_err(failed)?;
+    let positions = if found < 3 { positions::in_files(directory)? } else { Vec::new() };
+    migrate(&mut connection, found, &positions, now).map_err(failed)?;
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
     if busy != 0 {
         tracing::debug!("The log was not emptied because somebody reads");
@@ -137,7 +138,13 @@ pub(super) fn see_as_newest(connection: &Connection, directory: &Path) -> Result
     Ok(())
 }
 
-fn migrate(connection: &mut Connection, found: i64, directory: &Path, now: Timestamp) -> Result<(), rusqlite::Error> {
+/// Makes the tables, or those that an older program did not have. `positions` are how far it had read its sources.
+fn migrate(
+    connection: &mut Connection,
+    found: i64,
+    positions: &[(String, String)],
+    now: Timestamp,
+) -> Result<(), rusqlite::Error> {
     let done = usize::try_from(found).unwrap_or(0);
     for (step, script) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction()?;
@@ -147,7 +154,9 @@ fn migrate(connection: &mut Connection, found: i64, directory: &Path, now: Times
         }
         if step == 2 {
             let head = read::head(&transaction)?;
-            positions::take_over(directory, &transaction, now)?;
+            for (source, position) in positions {
+                positions::save(&transaction, source, position, now)?;
+            }
             transaction.execute("INSERT INTO journal (key, value) VALUES (?1, ?2)", (LAYOUT_2_TO, head.to_string()))?;
         }
         transaction.pragma_update(None, "user_version", step + 1)?;

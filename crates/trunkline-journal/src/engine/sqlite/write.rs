@@ -66,13 +66,14 @@ impl Database {
     }
 
     fn transact(&self, connection: &mut Connection, batch: Batch) -> Result<Transacted, rusqlite::Error> {
-        let transaction = connection.transaction()?;
         let window = Window::new(&self.options, self.numbering.next - 1);
+        // Before the transaction: after a damaged page was read in one, SQLite writes nothing more in it.
         let numbered = self.numbering.number(batch.appends, |conversation, identity| {
             let candidates = self.index.identity(&self.index_file, conversation, identity)?;
-            read::find_identity(&transaction, self.numbering.journal, window, &candidates, conversation, identity)
+            read::find_identity(connection, self.numbering.journal, window, &candidates, conversation, identity)
                 .map_err(|error| error.to_string())
         });
+        let transaction = connection.transaction()?;
         for record in &numbered.records {
             row::insert(&transaction, record)?;
         }

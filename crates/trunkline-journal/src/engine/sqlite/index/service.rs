@@ -24,6 +24,8 @@ const BATCH: usize = 16_384;
 const MOST_WAITING: usize = 8 * BATCH;
 /// A smaller set is written after this time.
 const REST: Duration = Duration::from_secs(1);
+/// A disk that fails so many writes in a row, one in [`REST`], is given up.
+const MOST_FAILURES: u32 = 30;
 
 /// The index, shared by the writer, the readers and its own thread.
 #[derive(Debug)]
@@ -56,8 +58,17 @@ impl Index {
     ) -> Result<(Arc<Self>, JoinHandle<()>), OpenError> {
         let path = directory.join("index.db");
         let failed = |error: rusqlite::Error| OpenError::at(&path, &error);
-        let mut connection = file::open_for_writing(directory, journal, head).map_err(failed)?;
-        let rest = catch_up(&mut connection, events, journal, head).map_err(failed)?;
+        let open = || {
+            let mut connection = file::open_for_writing(directory, journal, head)?;
+            catch_up(&mut connection, events, journal, head).map(|rest| (connection, rest))
+        };
+        // Damage in the middle of the file shows itself when it is written.
+        let opened = open().or_else(|error| {
+            tracing::warn!(%error, "Index file could not be written, it is made anew");
+            file::remove(directory);
+            open()
+        });
+        let (connection, rest) = opened.map_err(failed)?;
         let state = IndexState { tail: Tail { filling: rest, writing: None }, ..IndexState::default() };
         let index = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), health });
         let (shared, directory) = (Arc::clone(&index), directory.to_owned());
@@ -197,41 +208,59 @@ impl Index {
         reason
     }
 
-    fn run(&self, mut connection: Connection, directory: &Path, tick: &dyn Fn()) {
-        let mut part = 0;
-        let mut ticked = Instant::now();
-        loop {
-            let Some(entries) = self.next_set() else { break };
-            if entries.records > 0 {
-                match file::write(&mut connection, &entries) {
-                    Ok(()) => {
-                        let mut state = self.lock();
-                        state.tail.writing = None;
-                        self.changed.notify_all();
-                    }
-                    Err(error) if is_passing(&error) => {
-                        // A full disk passes: put the set back in front.
-                        tracing::warn!(%error, "Index was not written");
-                        self.put_back(&entries);
-                    }
-                    Err(error) => drop(self.break_down(&error)),
-                }
+    fn run(&self, connection: Connection, directory: &Path, tick: &dyn Fn()) {
+        let mut connection = Some(connection);
+        let (mut part, mut failures, mut ticked) = (0, 0, Instant::now());
+        while let Some(entries) = self.next_set() {
+            if let Some(open) = &mut connection
+                && entries.records > 0
+            {
+                self.write(open, &entries, &mut failures);
             }
+            self.discard_when_broken(&mut connection, directory);
             if ticked.elapsed() >= REST {
                 ticked = Instant::now();
-                let (identities, events) = self.lock().prune;
-                if identities > 1 || events > 1 {
-                    if let Err(error) = file::prune(&mut connection, part, identities, events) {
-                        tracing::warn!(%error, "Index was not pruned");
-                    }
-                    part = (part + 1) % file::PRUNE_PARTS;
+                if let Some(open) = &mut connection {
+                    self.prune(open, &mut part);
                 }
                 tick();
             }
         }
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        drop(connection);
-        if self.lock().broken.is_some() {
+        self.discard_when_broken(&mut connection, directory);
+        if let Some(connection) = connection {
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+
+    fn write(&self, connection: &mut Connection, entries: &Entries, failures: &mut u32) {
+        match file::write(connection, entries) {
+            Ok(()) => {
+                *failures = 0;
+                self.lock().tail.writing = None;
+                self.changed.notify_all();
+            }
+            Err(error) if is_passing(&error, *failures) => {
+                tracing::warn!(%error, "Index was not written");
+                *failures += 1;
+                self.put_back(entries);
+            }
+            Err(error) => drop(self.break_down(&error)),
+        }
+    }
+
+    fn prune(&self, connection: &mut Connection, part: &mut u16) {
+        let (identities, events) = self.lock().prune;
+        if identities > 1 || events > 1 {
+            if let Err(error) = file::prune(connection, *part, identities, events) {
+                tracing::warn!(%error, "Index was not pruned");
+            }
+            *part = (*part + 1) % file::PRUNE_PARTS;
+        }
+    }
+
+    /// Removes a file that cannot be used at once, so that the next start makes it anew even after a kill.
+    fn discard_when_broken(&self, connection: &mut Option<Connection>, directory: &Path) {
+        if self.lock().broken.is_some() && connection.take().is_some() {
             file::remove(directory);
         }
     }
@@ -265,10 +294,15 @@ impl Index {
     }
 }
 
-/// Whether the same write may succeed later.
-fn is_passing(error: &rusqlite::Error) -> bool {
+/// Whether the same write may succeed later, when it has failed so often before: a full disk passes, and the disk that gives errors
+/// may, but not for ever, because the writer of the journal waits for the index.
+fn is_passing(error: &rusqlite::Error, failures: u32) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
-    matches!(error.sqlite_error_code(), Some(DiskFull | DatabaseBusy | DatabaseLocked | SystemIoFailure))
+    match error.sqlite_error_code() {
+        Some(DiskFull | DatabaseBusy | DatabaseLocked) => true,
+        Some(SystemIoFailure) => failures < MOST_FAILURES,
+        _ => false,
+    }
 }
 
 /// Adds `recent` to `found`; both ascend, and at the seam some may be in both.
@@ -430,10 +464,32 @@ mod tests {
         // Records are not kept for a file that is not written.
         index.extend(&[record(id, 1, "a")]);
         assert_eq!(index.lock().tail.filling.records, 0);
+        // It is removed while the process runs, which may be killed.
+        while directory.path().join("index.db").exists() {
+            std::thread::yield_now();
+        }
         index.close();
         thread.join().unwrap();
         drop(reader);
-        assert!(!directory.path().join("index.db").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_in_the_middle_is_made_anew_when_it_is_written() {
+        let indexed = Indexed::start();
+        let (id, most) = (indexed.journal, 2 * BATCH as Offset);
+        for offset in 1..=most {
+            row::insert(&indexed.events, &record(id, offset, &format!("c{offset}"))).unwrap();
+        }
+        let Indexed { directory, events, index, thread, file, .. } = indexed.again(BATCH as Offset);
+        index.close();
+        thread.join().unwrap();
+        drop(file);
+        let path = directory.path().join("index.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4_096..].fill(0x5a);
+        std::fs::write(&path, bytes).unwrap();
+        let indexed = Indexed::on(directory, id, events, most);
+        assert_eq!((indexed.named("c1"), indexed.named(&format!("c{most}"))), (vec![1], vec![most]));
     }
 
     #[test]
@@ -466,8 +522,10 @@ mod tests {
             (rusqlite::ffi::SQLITE_CORRUPT, false),
             (rusqlite::ffi::SQLITE_NOTADB, false),
         ] {
-            assert_eq!(is_passing(&error(code)), passes, "{code}");
+            assert_eq!(is_passing(&error(code), 0), passes, "{code}");
         }
+        assert!(!is_passing(&error(rusqlite::ffi::SQLITE_IOERR), MOST_FAILURES));
+        assert!(is_passing(&error(rusqlite::ffi::SQLITE_FULL), MOST_FAILURES));
         let mut found = vec![1, 3];
         merge(&mut found, [2, 3, 4]);
         assert_eq!(found, [1, 3, 4]);
