@@ -176,16 +176,21 @@ impl NewEvent {
         if !document.is_object() {
             return Err(EventError::NotAnObject);
         }
-        let shape = Shape::of(document);
+        let (shape, wanted) = (Shape::of(document), conversation);
         let members = shape.members(document);
         let named = members.conversation.as_deref();
-        if let (Shape::Nested, Some(_), Some(wanted)) = (shape, named, conversation)
-            && named != conversation
+        let (conversation, member) = match shape {
+            Shape::Flat | Shape::Unknown(_) => (conversation.or(named), "sender_id"),
+            Shape::Nested => (named, "conversation_id"),
+        };
+        let conversation = conversation.ok_or(EventError::NoConversation { member })?;
+        check_name(conversation, member)?;
+        if let Some(expected) = wanted
+            && expected != conversation
+            && shape == Shape::Nested
         {
-            return Err(EventError::OtherConversation { expected: wanted.to_owned() });
+            return Err(EventError::OtherConversation { expected: expected.to_owned() });
         }
-        let conversation = conversation.or(named).ok_or(EventError::NoConversation)?;
-        check_conversation(conversation)?;
         if shape == Shape::Flat && members.event_type.is_none() {
             return Err(EventError::NoType);
         }
@@ -288,6 +293,10 @@ fn action_name(shape: Shape, event_type: &str, body: &[u8]) -> Option<String> {
 /// Checks that `conversation` can be the id of a conversation everywhere: 1 to [`MAX_CONVERSATION_CHARS`] characters and no
 /// NUL, which PostgreSQL does not store.
 pub fn check_conversation(conversation: &str) -> Result<(), EventError> {
+    check_name(conversation, "sender_id")
+}
+
+fn check_name(conversation: &str, member: &'static str) -> Result<(), EventError> {
     let expected = if conversation.is_empty() {
         "at least one character"
     } else if conversation.contains('\0') {
@@ -297,7 +306,7 @@ pub fn check_conversation(conversation: &str) -> Result<(), EventError> {
     } else {
         return Ok(());
     };
-    Err(EventError::Member { member: "sender_id", expected })
+    Err(EventError::Member { member, expected })
 }
 
 /// Why a JSON value is no event.
@@ -312,9 +321,12 @@ pub enum EventError {
     /// There is no `event` member, or it is not a name.
     #[error("an event needs a member `event` with the name of its type, as in {{\"event\": \"restart\"}}")]
     NoType,
-    /// There is no `sender_id` member.
-    #[error("an event needs a member `sender_id` with the id of its conversation")]
-    NoConversation,
+    /// It names no conversation.
+    #[error("an event needs a member `{member}` with the id of its conversation")]
+    NoConversation {
+        /// The name of that member.
+        member: &'static str,
+    },
     /// It is nested, and has nothing inside.
     #[error(
         "an event with a `conversation_id` needs a payload, which is called after the type, as in {{\"conversation_id\": \"c\", \"user\": {{…}}}}"
@@ -342,9 +354,8 @@ impl EventError {
         match self {
             Self::Json(_) | Self::NotAnObject => "",
             Self::NoType => "event",
-            Self::NoConversation => "sender_id",
             Self::NoPayload | Self::OtherConversation { .. } => "conversation_id",
-            Self::Member { member, .. } => member,
+            Self::NoConversation { member } | Self::Member { member, .. } => member,
         }
     }
 }
@@ -404,7 +415,7 @@ mod tests {
         ] {
             assert_eq!(event(text, Some("u")).unwrap_err().member(), member, "{text}");
         }
-        assert_eq!(event(r#"{"event":"user"}"#, None).unwrap_err(), EventError::NoConversation);
+        assert_eq!(event(r#"{"event":"user"}"#, None).unwrap_err(), EventError::NoConversation { member: "sender_id" });
         assert_eq!(event(r#"{"event":"user"}"#, Some("")).unwrap_err().member(), "sender_id");
         assert_eq!(event(r#"{"event":"user"}"#, Some("a\0")).unwrap_err().member(), "sender_id");
         assert!(event(r#"{"event":"user"}"#, Some(&"é".repeat(255))).is_ok());
@@ -439,11 +450,14 @@ mod tests {
             "`conversation_id` must be \"c2\", the conversation that the event is appended to"
         );
         for (text, member) in [
-            (r#"{"conversation_id": "", "user": {}}"#, "sender_id"),
-            (r#"{"conversation_id": 5, "user": {}}"#, "sender_id"),
+            (r#"{"conversation_id": "", "user": {}}"#, "conversation_id"),
+            (r#"{"conversation_id": 5, "user": {}}"#, "conversation_id"),
+            (r#"{"conversation_id": null, "user": {}}"#, "conversation_id"),
             (r#"{"conversation_id": "c"}"#, "conversation_id"),
         ] {
-            assert_eq!(event(text, None).unwrap_err().member(), member, "{text}");
+            for wanted in [None, Some("c")] {
+                assert_eq!(event(text, wanted).unwrap_err().member(), member, "{text}");
+            }
         }
     }
 

@@ -52,7 +52,7 @@ pub trait Reader: Send {
 /// What a source gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The bytes as they came; an event when they are a JSON object with a `sender_id` and an `event`.
+    /// The bytes as they came, which are an event or not.
     pub body: Bytes,
     /// What stays the same when it comes again, and differs from everything else that the source gives: an id from our own
     /// headers, a message id, or a position. `None`: the source gives none.

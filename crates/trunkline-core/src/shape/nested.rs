@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{Members, is_time, name, word};
 use crate::EventError;
-use crate::json::Document;
+use crate::json::{Document, Layout, lay_out};
 
 /// The members around the payload.
 const ENVELOPE: [&str; 8] =
@@ -45,8 +45,8 @@ const PAYLOADS: [&str; 26] = [
 ];
 
 pub(super) fn members(document: &Document) -> Members<'_> {
-    let event_type = payload_name(document).ok();
-    let payload = event_type.as_deref().and_then(|name| document.object(name));
+    let (event_type, payload) = payload_of(document).ok().unzip();
+    let payload = payload.and_then(|raw| lay_out(raw.as_bytes(), Layout::Dumps).ok());
     let payload = payload.as_ref();
     let user = payload.filter(|_| event_type.as_deref() == Some("user"));
     let is_anonymized = payload.and_then(|payload| payload.get("anonymized_at")).is_some_and(|raw| raw != "null");
@@ -68,7 +68,7 @@ pub(super) fn members(document: &Document) -> Members<'_> {
 }
 
 pub(super) fn check(document: &Document) -> Result<(), EventError> {
-    payload_name(document)?;
+    payload_of(document)?;
     if !document.get("timestamp").is_none_or(is_time) {
         return Err(EventError::Member { member: "timestamp", expected: "a number of Unix seconds or null" });
     }
@@ -77,22 +77,23 @@ pub(super) fn check(document: &Document) -> Result<(), EventError> {
 
 /// What stands under the name of the type.
 pub(super) fn payload(document: &Document) -> Option<Document> {
-    document.object(&payload_name(document).ok()?)
+    let (_, raw) = payload_of(document).ok()?;
+    lay_out(raw.as_bytes(), Layout::Dumps).ok()
 }
 
-/// The only payload, among those that are known or else among all objects that are no part of the envelope.
-fn payload_name(document: &Document) -> Result<Cow<'_, str>, EventError> {
+/// The name and the text of the only payload, among those that are known or else among all objects that are no part of the envelope.
+fn payload_of(document: &Document) -> Result<(Cow<'_, str>, &str), EventError> {
     let (mut known, mut others) = (Vec::new(), Vec::new());
     for (quoted, raw) in document.members() {
         let Some(name) = crate::json::unquote(quoted) else { continue };
         if ENVELOPE.contains(&name.as_ref()) || !raw.starts_with('{') {
             continue;
         }
-        if PAYLOADS.contains(&name.as_ref()) { known.push(name) } else { others.push(name) }
+        if PAYLOADS.contains(&name.as_ref()) { known.push((name, raw)) } else { others.push((name, raw)) }
     }
     let candidates = if known.is_empty() { &mut others } else { &mut known };
     match (candidates.pop(), candidates.is_empty()) {
-        (Some(only), true) if !only.is_empty() => Ok(only),
+        (Some(only), true) if !only.0.is_empty() => Ok(only),
         (Some(_), _) => Err(EventError::Member {
             member: "conversation_id",
             expected: "beside one payload, which is called after the type, as in {\"conversation_id\": \"c\", \"user\": {…}}; \
@@ -105,7 +106,6 @@ fn payload_name(document: &Document) -> Result<Cow<'_, str>, EventError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{Layout, lay_out};
     use crate::shape::Shape;
 
     fn document(text: &str) -> Document {
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn every_payload_is_known_and_newer_ones_are_taken_for_what_they_are() {
         assert!(PAYLOADS.is_sorted());
-        for name in PAYLOADS.into_iter().chain(["skill_paused"]) {
+        for name in PAYLOADS.into_iter().chain(["skill_paused", "été"]) {
             let event = document(&format!(r#"{{"conversation_id": "c", "schema": 2, "{name}": {{"a": {{}}}}}}"#));
             assert_eq!(members(&event).event_type.as_deref(), Some(name));
             assert_eq!(payload(&event).unwrap().as_str(), r#"{"a": {}}"#);
