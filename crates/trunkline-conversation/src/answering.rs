@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
-use trunkline_core::{Assistant, AssistantError, Batch, CursorKey, Event, Offset, Outcome, Receiver};
-use trunkline_journal::Status;
+use trunkline_core::{Assistant, AssistantError, Batch, Event, Offset, Outcome, Receiver};
+use trunkline_journal::{ReadError, Status};
 
 use crate::asked::{Asked, turns};
-use crate::intake::Unrecorded;
 use crate::partition::Partition;
 use crate::recorded_turn::RecordedTurn;
+use crate::turns::EndedTurn;
 
 /// Hands messages to the assistant and records what it says.
 pub struct Answering {
@@ -37,20 +37,32 @@ impl Answering {
         let Some(asked) = Asked::new(events) else {
             return Outcome::Reject { reason: "it is no message that can be read".to_owned() };
         };
+        let doubt = Doubt { doubtful_to: &self.doubtful_to, offset: asked.last.offset };
+        let outcome = self.answer_asked(&asked).await;
+        if outcome == Outcome::Delivered {
+            std::mem::forget(doubt);
+        }
+        outcome
+    }
+
+    async fn answer_asked(&self, asked: &Asked<'_>) -> Outcome {
         // An answer that cannot be recorded is not asked for, and one that may be recorded is looked for when that can be told.
         if let Status::Unavailable(reason) = self.partition.journal.status() {
-            return self.again(&asked, reason);
+            return Outcome::retry(reason);
         }
-        match self.answered_before(&asked).await {
-            Ok(false) => {}
-            Ok(true) => return Outcome::Delivered,
-            Err(reason) => return Outcome::retry(reason),
-        }
-        let mut turn = RecordedTurn::new(&self.partition, &asked);
+        let before = match self.before(asked).await {
+            Ok(Before::Ended(turn)) => match self.partition.show_recorded(asked, turn).await {
+                Ok(()) => return Outcome::Delivered,
+                Err(error) => return Outcome::retry(error.to_string()),
+            },
+            Ok(before) => before,
+            Err(error) => return Outcome::retry(error.to_string()),
+        };
+        let mut turn = RecordedTurn::new(&self.partition, asked, matches!(before, Before::Begun));
         let result = timeout(self.timeout, self.assistant.answer(&asked.messages, &mut turn)).await;
         let problem = match result {
             Ok(Ok(())) => None,
-            Ok(Err(AssistantError::Unrecorded(reason))) => return self.again(&asked, reason),
+            Ok(Err(AssistantError::Unrecorded(reason))) => return Outcome::retry(reason),
             Ok(Err(error @ AssistantError::Failed(_))) => Some(error.to_string()),
             Err(_) => Some(format!("no answer within {} s", self.timeout.as_secs_f32())),
         };
@@ -61,26 +73,44 @@ impl Answering {
         }
         match turn.end().await {
             Ok(()) => Outcome::Delivered,
-            Err(error @ (Unrecorded::Refused(_) | Unrecorded::Maybe(_))) => self.again(&asked, error.to_string()),
+            Err(error) => Outcome::retry(error.to_string()),
         }
     }
 
-    /// To be tried again, and then to be looked for first.
-    fn again(&self, asked: &Asked<'_>, reason: String) -> Outcome {
-        self.doubtful_to.fetch_max(asked.last.offset, Ordering::Relaxed);
-        Outcome::retry(reason)
-    }
-
-    /// Whether an answer is on record. If so, it is shown to those who wait for it.
-    async fn answered_before(&self, asked: &Asked<'_>) -> Result<bool, String> {
-        if asked.last.offset > self.doubtful_to.load(Ordering::Relaxed) {
-            return Ok(false);
+    /// What attempts before this one have recorded.
+    async fn before(&self, asked: &Asked<'_>) -> Result<Before, ReadError> {
+        let Event { conversation, offset, .. } = asked.last;
+        if *offset > self.doubtful_to.load(Ordering::Relaxed) {
+            return Ok(Before::Nothing);
         }
-        let conversation = &asked.last.conversation;
-        let turn = self.partition.turn_of(conversation, asked.last.offset).await.map_err(|error| error.to_string())?;
-        let Some(turn) = turn else { return Ok(false) };
-        self.partition.show_recorded(asked, turn).await.map_err(|error| error.to_string())?;
-        Ok(true)
+        // What one of them has under way is recorded or not when the lock is free.
+        let _locked = self.partition.intake.lock(conversation).await;
+        Ok(match self.partition.turn_of(conversation, *offset).await? {
+            Some(turn) => Before::Ended(turn),
+            None if self.partition.is_begun(conversation, *offset).await? => Before::Begun,
+            None => Before::Nothing,
+        })
+    }
+}
+
+/// What is on record of a turn.
+enum Before {
+    Nothing,
+    /// Replies that were recorded one by one.
+    Begun,
+    Ended(EndedTurn),
+}
+
+/// Has the answer to a message looked for before the assistant is asked once more, whatever ended this attempt: a failure, or whoever
+/// waited for it.
+struct Doubt<'a> {
+    doubtful_to: &'a AtomicU64,
+    offset: Offset,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        self.doubtful_to.fetch_max(self.offset, Ordering::Relaxed);
     }
 }
 
@@ -104,12 +134,6 @@ impl Receiver for Answering {
     async fn is_ready(&self) -> Result<(), String> {
         self.assistant.is_ready().await
     }
-
-    async fn position(&self, _cursor: &CursorKey) -> Result<Option<Offset>, String> {
-        Ok(None)
-    }
-
-    async fn close(&self) {}
 }
 
 #[cfg(test)]

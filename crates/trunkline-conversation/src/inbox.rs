@@ -1,5 +1,7 @@
 //! What people write: recorded, and answered to whoever waits.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use trunkline_core::{Inbox, InboxError, Incoming, Kind, NewEvent, Offset, Recording, Replies, UserMessage, check_conversation};
@@ -29,8 +31,13 @@ impl Partition {
             Recording::Gateway => (Kind::Message, SessionStart::WhenDue),
         };
         let identity = key.as_deref().map(|key| Identity::key(Route::Channel(channel), &message.sender_id, key));
+        // Without a channel its answer would be carried to nobody.
+        let mut message = Cow::Borrowed(message);
+        if message.input_channel.is_none() {
+            message.to_mut().input_channel = Some(channel.to_string());
+        }
         let locked = self.intake.lock(&message.sender_id).await;
-        let events = vec![NewEvent::user(message, kind, locked.seconds())];
+        let events = vec![NewEvent::user(&message, kind, locked.seconds())];
         locked.append(Entry { events, identity, session }).await.map_err(refused)
     }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A [`Partition`] holds all of that for a slice of conversations. Its [`Intake`] is the one door through which events come in.
-//! A message is recorded, and nobody waits for its answer but who asked for it; the subscription over all messages hands each to
+//! A message is recorded, and only a caller who asked for the answer waits for it; the subscription over all messages hands each to
 //! the assistant ([`Answering`]), one after another within a conversation. What the assistant says is recorded, and only then
 //! shown. When the process dies in between, the subscription finds the message again after the restart.
 

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use trunkline_core::{AssistantError, BotMessage, Event, Kind, NewEvent, Offset, Recording, Turn};
+use trunkline_core::json::{self, Layout};
+use trunkline_core::{AssistantError, BotMessage, Event, EventError, Kind, NewEvent, Offset, Recording, Turn};
 use trunkline_journal::{Limits, ReadError};
 
 use crate::asked::Asked;
@@ -21,7 +22,10 @@ pub(crate) struct RecordedTurn<'a> {
     partition: &'a Partition,
     asked: &'a Asked<'a>,
     recording: Recording,
-    stream: bool,
+    /// Whether each reply is recorded on its own, as soon as it is said.
+    is_streamed: bool,
+    /// Whether an attempt before this one has recorded some of them.
+    is_begun: bool,
     /// Said and not recorded yet.
     said: Vec<BotMessage>,
     /// How many were recorded on their own.
@@ -31,11 +35,13 @@ pub(crate) struct RecordedTurn<'a> {
 }
 
 impl<'a> RecordedTurn<'a> {
-    pub(crate) fn new(partition: &'a Partition, asked: &'a Asked<'a>) -> Self {
+    /// A turn without a word said; `is_begun` when an attempt before this one has recorded replies on their own.
+    pub(crate) fn new(partition: &'a Partition, asked: &'a Asked<'a>, is_begun: bool) -> Self {
         let recording = if asked.last.kind == Kind::Prompt { Recording::Assistant } else { Recording::Gateway };
         let is_streaming = asked.messages.iter().any(|message| partition.waiting.is_streaming(&message.message_id));
-        let stream = recording == Recording::Gateway && is_streaming;
-        Self { partition, asked, recording, stream, said: Vec::new(), streamed: 0, tracked: Vec::new() }
+        // Replies that are on record must be known again, though nobody may wait any more.
+        let is_streamed = recording == Recording::Gateway && (is_streaming || is_begun);
+        Self { partition, asked, recording, is_streamed, is_begun, said: Vec::new(), streamed: 0, tracked: Vec::new() }
     }
 
     fn conversation(&self) -> &str {
@@ -59,7 +65,10 @@ impl<'a> RecordedTurn<'a> {
     }
 
     /// Records what is not recorded yet together with the end of the turn, and shows it.
-    pub(crate) async fn end(self) -> Result<(), Unrecorded> {
+    pub(crate) async fn end(mut self) -> Result<(), Unrecorded> {
+        if self.is_begun && self.is_streamed {
+            self.show_streamed_before().await?;
+        }
         let Self { partition, asked, .. } = self;
         let message = self.message();
         let locked = partition.intake.lock(&asked.last.conversation).await;
@@ -71,6 +80,25 @@ impl<'a> RecordedTurn<'a> {
             Recorded::Known { last } => partition.show_recorded(asked, EndedTurn { message, end: last }).await?,
         }
         Ok(())
+    }
+
+    /// Shows the replies that an attempt before this one has recorded, beyond those that were said again now: they are part of the turn.
+    async fn show_streamed_before(&mut self) -> Result<(), ReadError> {
+        let journal = &self.partition.journal;
+        while let Some(offset) = journal.find(self.conversation(), Identity::said(self.message(), self.streamed).as_str()).await?
+        {
+            let said = journal.event(offset).await?.and_then(|event| BotMessage::from_event(&event));
+            self.show_next(said.as_slice());
+        }
+        Ok(())
+    }
+
+    /// Shows the next reply that is recorded on its own.
+    fn show_next(&mut self, said: &[BotMessage]) {
+        for asked in &self.asked.messages {
+            self.partition.waiting.say(&asked.message_id, self.streamed, said);
+        }
+        self.streamed += 1;
     }
 
     /// The turn in our own words: when we keep the tracker, or the assistant that does has nothing new.
@@ -87,21 +115,33 @@ impl<'a> RecordedTurn<'a> {
 
     /// The events of the assistant's tracker behind the last one that was recorded. In between may stand others: apologies, and
     /// what the API appended.
-    async fn untracked(&self, tracker_events: &[String]) -> Result<Vec<NewEvent>, String> {
+    async fn untracked(&self, tracker_events: &[String]) -> Result<Vec<NewEvent>, AssistantError> {
         let now = self.partition.journal.clock().seconds();
-        let mut events = Vec::with_capacity(tracker_events.len());
-        for raw in tracker_events {
-            let event = NewEvent::parse(raw.as_bytes(), Some(self.conversation()), now);
-            events.push(event.map_err(|error| error.to_string())?);
-        }
-        let last = self.last_tracked(&events).await.map_err(|error| error.to_string())?;
+        let mut events = tracker_events.iter().map(|raw| self.tracked_event(raw, now)).collect::<Result<Vec<_>, _>>()?;
+        let last = self.last_tracked(&events).await.map_err(|error| AssistantError::Unrecorded(error.to_string()))?;
         let known = last.and_then(|body| events.iter().rposition(|event| event.body == body)).map_or(0, |index| index + 1);
         let mut new = events.split_off(known);
-        for event in &mut new {
+        let begin = self.begin_of_turn(&new);
+        for (place, event) in new.iter_mut().enumerate() {
             event.channel.clone_from(&self.asked.last.channel);
-            event.answers = (event.event_type == "bot").then_some(self.message());
+            event.answers = (place >= begin && event.event_type == "bot").then_some(self.message());
         }
         Ok(new)
+    }
+
+    fn tracked_event(&self, raw: &str, now: f64) -> Result<NewEvent, AssistantError> {
+        // Not with the limits of input: what came in within them is in here, some levels deeper.
+        let document = json::lay_out(raw.as_bytes(), Layout::Dumps).map_err(EventError::from);
+        let event =
+            document.and_then(|document| NewEvent::from_document(&document, raw.as_bytes(), Some(self.conversation()), now));
+        event.map_err(|error| AssistantError::Failed(error.to_string()))
+    }
+
+    /// Where the turn begins among events of the tracker, with the first of its messages. What stands before it is the past of a tracker
+    /// that is older than the journal, or a turn that got an apology, and answers nothing that was asked now.
+    fn begin_of_turn(&self, events: &[NewEvent]) -> usize {
+        let messages = events.iter().enumerate().filter(|(_, event)| event.event_type == "user").map(|(place, _)| place);
+        messages.rev().take(self.asked.messages.len()).last().unwrap_or_default()
     }
 
     /// The body of the last event on record that is one of `events`.
@@ -150,7 +190,7 @@ impl Partition {
 #[async_trait]
 impl Turn for RecordedTurn<'_> {
     async fn say(&mut self, message: BotMessage) -> Result<(), AssistantError> {
-        if !self.stream {
+        if !self.is_streamed {
             self.said.push(message);
             return Ok(());
         }
@@ -167,15 +207,12 @@ impl Turn for RecordedTurn<'_> {
                 event.and_then(|event| BotMessage::from_event(&event))
             }
         };
-        for asked in &self.asked.messages {
-            self.partition.waiting.say(&asked.message_id, self.streamed, said.as_slice());
-        }
-        self.streamed += 1;
+        self.show_next(said.as_slice());
         Ok(())
     }
 
     async fn record(&mut self, tracker_events: Vec<String>) -> Result<(), AssistantError> {
-        self.tracked = self.untracked(&tracker_events).await.map_err(AssistantError::Failed)?;
+        self.tracked = self.untracked(&tracker_events).await?;
         Ok(())
     }
 }

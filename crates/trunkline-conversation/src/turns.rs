@@ -22,6 +22,11 @@ impl Partition {
         Ok(end.map(|end| EndedTurn { message, end }))
     }
 
+    /// Whether a reply to the message at `message` was recorded on its own.
+    pub(crate) async fn is_begun(&self, conversation: &str, message: Offset) -> Result<bool, ReadError> {
+        Ok(self.journal.find(conversation, Identity::said(message, 0).as_str()).await?.is_some())
+    }
+
     /// What was said in a turn, in order.
     pub(crate) async fn said_in(&self, conversation: &str, turn: EndedTurn) -> Result<Vec<BotMessage>, ReadError> {
         let (mut said, mut next) = (Vec::new(), turn.message + 1);

@@ -19,7 +19,7 @@ pub trait Inbox: Send + Sync {
 /// A message as a channel hands it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
-    /// The message.
+    /// The message. Where it names no channel, it is of the one that hands it in.
     pub message: UserMessage,
     /// The name of the channel that hands it in. Keys of one channel are not those of another.
     pub channel: CompactString,

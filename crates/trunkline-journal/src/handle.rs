@@ -362,6 +362,17 @@ impl Appender {
         &self.0
     }
 
+    /// Whether appends are taken. Those that are not made for it count as refused.
+    ///
+    /// # Errors
+    ///
+    /// When they are refused; nothing of them is recorded.
+    pub fn admit(&self, appends: usize) -> Result<(), Unavailable> {
+        let Status::Unavailable(reason) = self.0.status() else { return Ok(()) };
+        self.0.0.shared.metrics.refused.inc_by(appends as u64);
+        Err(Unavailable::refused(reason))
+    }
+
     /// Appends some events together. Resolves when they are synced to disk.
     ///
     /// # Errors

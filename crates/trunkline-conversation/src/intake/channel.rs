@@ -5,8 +5,8 @@
 
 use compact_str::CompactString;
 
-/// Gives each of the events of one conversation that has no channel the one of the event before it, beginning with `last`, and
-/// those that stand before the first one that has one, that one. `last` is then the channel of the last of them.
+/// Fills in missing channels. An event takes the channel of the event before it, the first one takes `last`. Without a `last`, those
+/// before the first event with a channel take its channel. Afterwards `last` is the newest channel.
 pub fn carry_channel<'c>(last: &mut Option<CompactString>, channels: impl IntoIterator<Item = &'c mut Option<CompactString>>) {
     let mut early = Vec::new();
     for channel in channels {

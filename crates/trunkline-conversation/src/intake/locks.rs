@@ -1,6 +1,8 @@
 //! One append after another within a conversation.
 
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// So many conversations can be appended to at the same time; two share a lock by chance.
@@ -8,28 +10,31 @@ const LOCKS: usize = 4_096;
 
 /// A lock for every conversation.
 #[derive(Debug)]
-pub(super) struct Locks(Vec<Mutex<()>>);
+pub(super) struct Locks(Vec<Arc<Mutex<()>>>);
+
+/// Holds the lock of a conversation, wherever it goes.
+pub(super) type Guard = OwnedMutexGuard<()>;
 
 impl Default for Locks {
     fn default() -> Self {
-        Self((0..LOCKS).map(|_| Mutex::default()).collect())
+        Self((0..LOCKS).map(|_| Arc::default()).collect())
     }
 }
 
 impl Locks {
     /// Held while a conversation is looked at and appended to.
-    pub(super) async fn one(&self, conversation: &str) -> MutexGuard<'_, ()> {
-        self.0[place(conversation)].lock().await
+    pub(super) async fn one(&self, conversation: &str) -> Guard {
+        Arc::clone(&self.0[place(conversation)]).lock_owned().await
     }
 
     /// The same for several conversations. All who take several take them in one order, so none waits for another in a ring.
-    pub(super) async fn several<'c>(&self, conversations: impl Iterator<Item = &'c str>) -> Vec<MutexGuard<'_, ()>> {
+    pub(super) async fn several<'c>(&self, conversations: impl Iterator<Item = &'c str>) -> Vec<Guard> {
         let mut places: Vec<_> = conversations.map(place).collect();
         places.sort_unstable();
         places.dedup();
         let mut guards = Vec::with_capacity(places.len());
         for place in places {
-            guards.push(self.0[place].lock().await);
+            guards.push(Arc::clone(&self.0[place]).lock_owned().await);
         }
         guards
     }

@@ -10,7 +10,7 @@ use trunkline_journal::{Journal, Limits, ReadError};
 
 /// So many conversations are remembered; the others are looked up.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("it is not zero");
-/// How far back the last message, and the last event that names a channel, are searched for.
+/// How far back the last message, and the last event that names a channel, are searched for, in events.
 const SEARCHED: usize = 1_000;
 /// How much of that is read at once, first and later. Mostly one of the last few events tells all.
 const PAGES: [usize; 2] = [16, 128];
@@ -24,7 +24,8 @@ pub(super) struct Known {
     pub(super) channel: Option<CompactString>,
 }
 
-/// The conversations that were appended to lately. True as long as all appends of a conversation go through here.
+/// The conversations that were appended to lately. Whoever appends to one takes out what is known of it, and puts it back when the
+/// append is recorded; after one that failed nothing is known, and the journal is asked.
 #[derive(Debug)]
 pub(super) struct Memory(Mutex<LruCache<CompactString, Known>>);
 
@@ -39,55 +40,26 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of a conversation; `None` when that is nothing.
-    pub(super) fn recall(&self, conversation: &str) -> Option<Known> {
-        self.lock().get(conversation).cloned()
+    /// What is remembered of a conversation, which is forgotten now.
+    pub(super) fn take(&self, conversation: &str) -> Option<Known> {
+        self.lock().pop(conversation)
     }
 
-    /// Remembers in advance what will be known of a conversation when what is about to be appended is recorded; `None` when that is
-    /// nothing. Those that are appended behind it see it already.
-    pub(super) fn foresee(&self, conversation: String, known: Option<Known>) -> Foresight<'_> {
-        if let Some(known) = known {
-            let mut memory = self.lock();
-            match memory.get_mut(conversation.as_str()) {
-                Some(place) => *place = known,
-                None => drop(memory.put(conversation.as_str().into(), known)),
-            }
-        }
-        Foresight { memory: self, conversation: Some(conversation) }
-    }
-}
-
-/// What was remembered in advance. Unless it came true, it is forgotten, and the journal is asked the next time: the append failed, it
-/// was known already, or whoever waited for it went away.
-pub(super) struct Foresight<'m> {
-    memory: &'m Memory,
-    conversation: Option<String>,
-}
-
-impl Foresight<'_> {
-    pub(super) fn came_true(mut self) {
-        self.conversation = None;
-    }
-}
-
-impl Drop for Foresight<'_> {
-    fn drop(&mut self) {
-        if let Some(conversation) = &self.conversation {
-            self.memory.lock().pop(conversation.as_str());
-        }
+    pub(super) fn remember(&self, conversation: CompactString, known: Known) {
+        self.lock().put(conversation, known);
     }
 }
 
 /// What the journal tells of a conversation; `None` when it has no event.
 pub(super) async fn look_up(journal: &Journal, conversation: &str) -> Result<Option<Known>, ReadError> {
-    let (mut known, mut is_there) = (Known::default(), false);
+    let (mut known, mut is_there, mut oldest) = (Known::default(), false, None);
     let (mut before, mut searched) = (Offset::MAX >> 1, 0);
     let mut page = PAGES[0];
     while before > 0 && searched < SEARCHED {
         let limits = Limits { events: page.min(SEARCHED - searched), ..Limits::default() };
         let chunk = journal.conversation_back(conversation, before, limits).await?;
         is_there |= !chunk.events.is_empty() || !chunk.damaged.is_empty();
+        oldest = chunk.events.last().map(|event| event.time).or(oldest);
         for event in &chunk.events {
             if known.channel.is_none() {
                 known.channel.clone_from(&event.channel);
@@ -97,10 +69,14 @@ pub(super) async fn look_up(journal: &Journal, conversation: &str) -> Result<Opt
             }
         }
         if known.channel.is_some() && known.last_message.is_some() {
-            break;
+            return Ok(Some(known));
         }
         searched += limits.events;
         (before, page) = (chunk.next, PAGES[1]);
+    }
+    if before > 0 {
+        // Whether it has a message nobody knows; if so, that is older than this.
+        known.last_message = known.last_message.or(oldest);
     }
     Ok(is_there.then_some(known))
 }

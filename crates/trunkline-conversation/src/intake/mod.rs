@@ -11,22 +11,24 @@
 //! It holds the only [`Appender`] of the journal, so what it remembers of a conversation is true: nobody else appends.
 
 mod channel;
+mod finish;
 mod identity;
 mod locks;
 mod memory;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use tokio::sync::MutexGuard;
 use trunkline_core::{Clock, NewEvent, Offset, Timestamp};
 use trunkline_journal::{Append, Appended, Appender, Journal, ReadError, Unavailable};
 
 pub use channel::carry_channel;
+use finish::to_the_end;
 pub use identity::{Identity, Route};
-use locks::Locks;
-use memory::{Foresight, Known, Memory};
+use locks::{Guard, Locks};
+use memory::{Known, Memory};
 
 /// Events of one conversation that are to be recorded together.
 #[derive(Clone, Debug)]
@@ -133,7 +135,7 @@ impl From<ReadError> for Unrecorded {
 #[derive(Debug)]
 pub struct Intake {
     appender: Appender,
-    memory: Memory,
+    memory: Arc<Memory>,
     locks: Locks,
     /// Sessions end so long after the last user message; zero: never.
     session_expiration: Duration,
@@ -141,7 +143,7 @@ pub struct Intake {
 
 impl Intake {
     pub(crate) fn new(appender: Appender, session_expiration: Duration) -> Self {
-        Self { appender, memory: Memory::default(), locks: Locks::default(), session_expiration }
+        Self { appender, memory: Arc::default(), locks: Locks::default(), session_expiration }
     }
 
     fn journal(&self) -> &Journal {
@@ -152,42 +154,54 @@ impl Intake {
         self.journal().clock()
     }
 
-    /// Keeps others from appending to a conversation, so that it can be looked at, and what is appended is made for the place where it
-    /// will stand.
+    /// Keeps others from appending to a conversation, so that the next events can be made from those before them.
     pub async fn lock(&self, conversation: &str) -> Locked<'_> {
         let guard = self.locks.one(conversation).await;
-        Locked { intake: self, seconds: self.clock().seconds(), _guard: guard }
+        Locked { intake: self, seconds: self.clock().seconds(), guard }
     }
 
-    /// Records entries, each for itself, in their order within a conversation. What an answer says is recorded is durable.
+    /// Records entries, each for itself, in their order within a conversation. `Ok` means durable.
     pub async fn append_all(&self, entries: Vec<Entry>) -> Vec<Result<Recorded, Unrecorded>> {
-        let _guards = self.locks.several(entries.iter().map(Entry::conversation)).await;
-        self.record(entries, self.clock().seconds()).await
+        let guards = self.locks.several(entries.iter().map(Entry::conversation)).await;
+        self.record(guards, entries, self.clock().seconds()).await
     }
 
-    /// The only place that appends. Whoever calls holds the locks of all conversations, since `seconds`.
-    async fn record(&self, mut entries: Vec<Entry>, seconds: f64) -> Vec<Result<Recorded, Unrecorded>> {
-        let (count, mut foreseen) = (entries.len(), Vec::new());
+    /// The only place that appends. `guards` hold the locks of all conversations since `seconds`, and until the journal has answered,
+    /// even when nobody waits for that any more: who comes next must find what was recorded.
+    async fn record(&self, guards: Vec<Guard>, mut entries: Vec<Entry>, seconds: f64) -> Vec<Result<Recorded, Unrecorded>> {
+        let (count, mut then) = (entries.len(), Vec::new());
+        // Until a journal that lost sight of a commit has recovered, looking does not tell what is recorded.
+        if let Err(error) = self.appender.admit(count) {
+            return vec![Err(error.into()); count];
+        }
         for entries in by_conversation(&mut entries) {
             match self.prepare(entries, seconds).await {
-                Ok(foresight) => foreseen.push(foresight),
+                Ok(known) => then.extend(known),
                 Err(error) => return vec![Err(error.into()); count],
             }
         }
         let append = |entry: Entry| Append::new(entry.events).known_by(entry.identity.map(Identity::into_text));
-        let answers = self.appender.append_all(entries.into_iter().map(append).collect()).await;
-        if answers.iter().all(|answer| answer.as_ref().is_ok_and(|appended| !appended.duplicate)) {
-            foreseen.into_iter().for_each(Foresight::came_true);
-        }
-        answers.into_iter().map(|answer| Ok(answer?.into())).collect()
+        let queued = self.appender.queue(entries.into_iter().map(append).collect()).await;
+        let memory = Arc::clone(&self.memory);
+        to_the_end(async move {
+            let answers = queued.answers().await;
+            if answers.iter().all(|answer| answer.as_ref().is_ok_and(|appended| !appended.duplicate)) {
+                for (conversation, known) in then {
+                    memory.remember(conversation, known);
+                }
+            }
+            drop(guards);
+            answers.into_iter().map(|answer| Ok(answer?.into())).collect()
+        })
+        .await
     }
 
-    /// Puts everything into entries of one conversation that the door adds, and remembers what will be known when they are recorded.
-    async fn prepare(&self, mut entries: Vec<&mut Entry>, seconds: f64) -> Result<Foresight<'_>, ReadError> {
-        let (conversation, now) = (entries[0].conversation().to_owned(), self.clock().now());
+    /// Puts everything into entries of one conversation that the door adds, and answers what will be known of it when they are recorded.
+    async fn prepare(&self, mut entries: Vec<&mut Entry>, seconds: f64) -> Result<Option<(CompactString, Known)>, ReadError> {
+        let (conversation, now) = (CompactString::from(entries[0].conversation()), self.clock().now());
         let names_channel = entries[0].events.first().is_some_and(|event| event.channel.is_some());
         let starts_none = entries.iter().all(|entry| entry.session == SessionStart::Never);
-        let seen = match self.memory.recall(&conversation) {
+        let seen = match self.memory.take(&conversation) {
             Some(known) => Seen::Known(known),
             // Nobody asks what came before events that bring everything themselves.
             None if starts_none && names_channel => Seen::Nothing,
@@ -206,7 +220,7 @@ impl Intake {
         let mut channel = then.as_ref().and_then(|known| known.channel.clone());
         carry_channel(&mut channel, entries.iter_mut().flat_map(|entry| &mut entry.events).map(|event| &mut event.channel));
         let then = then.map(|known| Known { last_message: if has_message { Some(now) } else { known.last_message }, channel });
-        Ok(self.memory.foresee(conversation, then))
+        Ok(then.map(|known| (conversation, known)))
     }
 
     /// Whether a session starts with an entry, which is the first to come to what was seen of its conversation.
@@ -256,7 +270,7 @@ enum Seen {
 pub struct Locked<'i> {
     intake: &'i Intake,
     seconds: f64,
-    _guard: MutexGuard<'i, ()>,
+    guard: Guard,
 }
 
 impl Locked<'_> {
@@ -267,7 +281,7 @@ impl Locked<'_> {
 
     /// Records an entry of the conversation. When this answers that it is recorded, it is durable.
     pub async fn append(self, entry: Entry) -> Result<Recorded, Unrecorded> {
-        let answer = self.intake.record(vec![entry], self.seconds).await.pop();
+        let answer = self.intake.record(vec![self.guard], vec![entry], self.seconds).await.pop();
         answer.unwrap_or_else(|| unreachable!("every entry is answered"))
     }
 }

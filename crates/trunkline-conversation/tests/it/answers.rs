@@ -1,9 +1,14 @@
 //! What is known of an answer.
 
-use trunkline_core::{Inbox as _, Kind};
-use trunkline_journal::Options;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::common::{Answered, Parrot, incoming, texts, user};
+use async_trait::async_trait;
+use trunkline_conversation::{Partition, Partitions};
+use trunkline_core::{Assistant, AssistantError, BotMessage, Inbox as _, Kind, Recording, Turn, UserMessage};
+use trunkline_journal::{Faults, Journal, Limits, Options};
+
+use crate::common::{Answered, EXPIRATION, Parrot, answer, incoming, texts, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_event_says_which_message_it_answers() {
@@ -23,4 +28,69 @@ async fn a_bot_event_says_which_message_it_answers() {
     let again = answered.converse("ann", "two", Some("k")).await.unwrap();
     assert_eq!(texts(again).await, ["two", "two!"]);
     answered.stop().await;
+}
+
+/// Says `one`, cannot have `two` recorded, and is asked again: then it says both, or fails.
+struct Faltering {
+    asked: AtomicUsize,
+    faults: OnceLock<Faults>,
+    fails: bool,
+}
+
+#[async_trait]
+impl Assistant for Faltering {
+    fn name(&self) -> &'static str {
+        "faltering"
+    }
+
+    async fn answer(&self, _messages: &[UserMessage], turn: &mut dyn Turn) -> Result<(), AssistantError> {
+        let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
+        if self.fails && !is_first {
+            return Err(AssistantError::Failed("it fell asleep".to_owned()));
+        }
+        turn.say(BotMessage::text("one")).await?;
+        let faults = self.faults.get().unwrap();
+        if is_first {
+            faults.refuse();
+        }
+        let said = turn.say(BotMessage::text("two")).await;
+        faults.mend();
+        said
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_was_streamed_in_part_is_said_once() {
+    for (fails, stays) in [(false, true), (false, false), (true, true)] {
+        let (journal, appender, faults) = Journal::in_memory(Options::default());
+        let partition = Partition::new(appender, Recording::Gateway, EXPIRATION);
+        let assistant = Faltering { asked: AtomicUsize::new(0), faults: OnceLock::from(faults), fails };
+        let shutdown = answer(&partition, Arc::new(assistant)).await;
+        let partitions = Partitions::one(partition);
+        let mut replies = partitions.converse(incoming("ann", "hi", Some("k")), true).await.unwrap();
+        let expected = if fails { ["one", "sorry"] } else { ["one", "two"] };
+        if stays {
+            assert_eq!(texts(replies).await, expected);
+        } else {
+            assert_eq!(replies.recv().await.unwrap().text.as_deref(), Some("one"));
+            drop(replies);
+        }
+        // Whoever asks again, until that is taken, is told what is on record.
+        let again = loop {
+            match partitions.converse(incoming("ann", "hi", Some("k")), false).await {
+                Ok(replies) => break replies,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(texts(again).await, expected);
+        let events = journal.read(1, Limits::default()).await.unwrap().events;
+        let bots = events.iter().filter(|event| event.event_type == "bot");
+        let said: Vec<_> = bots.filter_map(|event| BotMessage::from_event(event)?.text).collect();
+        assert_eq!(said, expected);
+        shutdown.drain.cancel();
+        for delivery in partitions.home().deliveries() {
+            delivery.ended().await;
+        }
+        journal.close().await;
+    }
 }

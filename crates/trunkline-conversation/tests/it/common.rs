@@ -146,7 +146,7 @@ impl Answered {
     }
 
     pub(crate) async fn events(&self) -> Vec<Arc<Event>> {
-        self.journal().read(1, Limits::default()).await.expect("events").events
+        self.journal().read(1, Limits { events: 10_000, ..Limits::default() }).await.expect("events").events
     }
 
     /// The types of what a conversation has, with the names of actions.

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use trunkline_conversation::{Recorded, Unrecorded};
-use trunkline_core::InboxError;
-use trunkline_journal::{Faults, Options, Status};
+use trunkline_conversation::{Partition, Partitions, Recorded, Unrecorded};
+use trunkline_core::{Inbox as _, InboxError, Recording};
+use trunkline_journal::{Faults, Journal, Limits, Options, Status};
 
-use crate::common::{Answered, Parrot, eventually, texts, user};
+use crate::common::{Answered, EXPIRATION, Parrot, eventually, incoming, texts, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_repeated_under_its_key_is_recorded_and_answered_once() {
@@ -63,6 +63,48 @@ async fn a_list_is_handed_in_until_all_of_it_is_on_record() {
         assert_eq!(answered.journal().head(), 3);
         answered.stop().await;
     }
+}
+
+/// The actions and events of `ann`.
+async fn types(journal: &Journal) -> Vec<String> {
+    let events = journal.read(1, Limits::default()).await.unwrap().events;
+    events.iter().map(|event| event.action_name().unwrap_or_else(|| event.event_type.to_string())).collect()
+}
+
+const BEGUN_ONCE: [&str; 5] = ["action_session_start", "session_started", "action_listen", "user", "user"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_after_a_client_that_gave_up_finds_what_it_has_sent() {
+    let (journal, appender, faults) = Journal::in_memory(Options::default());
+    let partitions = Partitions::one(Partition::new(appender, Recording::Gateway, EXPIRATION));
+    faults.hang();
+    let send = |text: &'static str| {
+        let partitions = partitions.clone();
+        tokio::spawn(async move { partitions.receive(incoming("ann", text, None)).await })
+    };
+    let first = send("hello");
+    eventually(async || faults.is_hanging()).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let second = send("hello?");
+    faults.mend();
+    second.await.unwrap().unwrap();
+    assert_eq!(types(&journal).await, BEGUN_ONCE);
+    journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_decided_while_nobody_knows_what_is_recorded() {
+    let (journal, appender, faults) = Journal::in_memory(Options::default());
+    let partitions = Partitions::one(Partition::new(appender, Recording::Gateway, EXPIRATION));
+    faults.lose_sight(true);
+    let lost = partitions.receive(incoming("ann", "hello", None)).await.unwrap_err();
+    assert!(matches!(lost, InboxError::MaybeRecorded(_)), "{lost:?}");
+    while partitions.receive(incoming("ann", "hello", None)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(types(&journal).await, BEGUN_ONCE);
+    journal.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

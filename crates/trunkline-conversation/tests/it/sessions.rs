@@ -187,6 +187,28 @@ async fn events_that_bring_a_session_start_before_their_first_message_get_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_although_many_events_came_since_its_last_message() {
+    for (passes, expected) in [(59, 1), (61, 2)] {
+        let (directory, time) = (tempfile::tempdir().unwrap(), Standing::new());
+        let options = || Options { clock: time.clock(), ..Options::default() };
+        let answered = Answered::at_with(directory.path(), options()).await;
+        answered.say("ann", "hello").await;
+        // So many are looked at for the last message.
+        let slots = vec![event("ann", "slot", r#", "name": "a", "value": 1"#); 100];
+        for _ in 0..10 {
+            assert!(answered.carry(&slots, None).await[0].recorded.is_ok());
+        }
+        answered.stop().await;
+        // Nobody remembers it.
+        let answered = Answered::at_with(directory.path(), options()).await;
+        time.pass(Duration::from_mins(passes));
+        answered.say("ann", "again").await;
+        assert_eq!(starts(&answered).await, expected);
+        answered.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_made_under_a_lock_bears_its_time() {
     let (answered, time) = with_clock(Duration::from_hours(1)).await;
     time.pass(Duration::from_millis(250));

@@ -172,6 +172,29 @@ async fn an_assistant_that_failed_or_kept_nothing_has_its_turn_written_for_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_past_of_a_tracker_answers_nothing_that_is_asked_now() {
+    let kept = Kept::start().await;
+    let past = ["a", "b"].map(|text| [user("ann", text), event("ann", "bot", r#", "text": "past""#), listen("ann", text.len())]);
+    kept.keeper.0.lock().unwrap().extend(past.into_iter().flatten());
+    kept.say("one").await;
+    let published = kept.published().await;
+    let answers: Vec<_> =
+        published.iter().filter(|event| event.event_type == "bot").map(|event| event.answers.is_some()).collect();
+    assert_eq!((published.len(), answers), (9, vec![false, false, true]));
+    kept.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_nests_deeper_than_input_may_is_recorded() {
+    let kept = Kept::start().await;
+    let deep = format!("{}1{}", "[".repeat(124), "]".repeat(124));
+    kept.keeper.0.lock().unwrap().push(event("ann", "custom", &format!(r#", "metadata": {{"deep": {deep}}}"#)));
+    assert_eq!(kept.say("one").await, ["one"]);
+    assert_eq!(kept.bodies().await, kept.tracker());
+    kept.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tracker_that_is_none_gets_an_apology() {
     struct Broken;
 

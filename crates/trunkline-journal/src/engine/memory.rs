@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub struct Faults(Arc<Controls>);
 struct Controls {
     state: Mutex<Fault>,
     changed: Condvar,
+    hangs: AtomicBool,
 }
 
 /// What the next commits come to.
@@ -53,6 +55,11 @@ impl Faults {
         self.set(Fault::Hang);
     }
 
+    /// Whether a commit hangs now.
+    pub fn is_hanging(&self) -> bool {
+        self.0.hangs.load(Ordering::Relaxed)
+    }
+
     /// Lets the next commit end without a word about what became of it, and records it or not.
     pub fn lose_sight(&self, is_recorded: bool) {
         self.set(Fault::Maybe { is_recorded });
@@ -76,8 +83,10 @@ impl Faults {
     fn next(&self) -> Fault {
         let mut state = self.lock();
         while *state == Fault::Hang {
+            self.0.hangs.store(true, Ordering::Relaxed);
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        self.0.hangs.store(false, Ordering::Relaxed);
         let fault = *state;
         if matches!(fault, Fault::Maybe { .. }) {
             *state = Fault::None;
