@@ -4,12 +4,11 @@
 //! Every message that the REST channel would list is one request to `url`, in order within a conversation, with the JSON object as its
 //! body. As in the original, `metadata` and `input_channel` of the body in are passed over.
 //!
-//! `Delivered` means that the receiver answered each of the requests of a reply with 200 to 299. What makes a repetition harmless:
-//! the receiver, when it remembers ids. Each request has a `webhook-id`, the id of the `bot` event, followed by `-2`, `-3` and so
-//! on for those behind the first that it takes; it is the same on every attempt. A repetition happens after a crash, and when an answer
-//! is lost.
+//! `Delivered` means that the receiver answered each request of a reply with 200 to 299. A repetition happens after a crash, when an
+//! answer is lost, and when a dead letter is replayed; a receiver that remembers ids is not harmed by it. The `webhook-id` of the first
+//! request of a reply is the id of the `bot` event; the second has `-2` behind it, the third `-3`, and so on, on every attempt.
 //!
-//! What answers mean is as for the broker `webhook`: 3xx, 5xx and none are tried again, 400, 413, 422 and 410 make a dead letter.
+//! Answers mean what they mean for the broker `webhook`: 3xx, 5xx and none are tried again, 400, 413, 422 and 410 make a dead letter.
 //! Private addresses are allowed, because the operator has written the URL, and receivers mostly stand in the same network.
 
 use std::fmt;
@@ -45,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request for readiness may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many conversations are served at once.
+/// How many conversations of a batch are served at once; the gateway hands in eight batches.
 const CONCURRENCY: usize = 8;
 
 /// How much of an answer is read.
@@ -65,7 +64,8 @@ pub struct Callback(Arc<Posting>);
 struct Posting {
     endpoint: Endpoint,
     judge: Judge,
-    /// How many requests of a reply have arrived, when not all have. A receiver that fails now and then gets on all the same.
+    /// How many requests of a reply have arrived, when not all have: the next attempt goes on behind them. Without it a receiver that
+    /// fails every third request would never take a reply of three.
     arrived: Mutex<LruCache<EventId, usize>>,
 }
 
@@ -131,9 +131,8 @@ impl Posting {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.endpoint.headers().clone());
         let id = if number == 0 { event.to_string() } else { format!("{event}-{}", number + 1) };
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            headers.insert(HeaderName::from_static(sign::ID_HEADER), id);
-        }
+        let id = HeaderValue::from_str(&id).expect("ids are hexadecimal digits");
+        headers.insert(HeaderName::from_static(sign::ID_HEADER), id);
         let body = Bytes::from(message.to_json(Layout::Dumps));
         let request = trunkline_http::Request { method: Method::POST, url: self.endpoint.url(), headers, body, timeout: TIMEOUT };
         self.endpoint.send(request, MOST_BODY).await

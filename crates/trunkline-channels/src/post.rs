@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use trunkline_core::json::{self, Document, Layout};
 
-use crate::{Door, Problem, answer, idempotency_key};
+use crate::{Door, Problem, ReceivedBody, answer, idempotency_key};
 
 /// The routes of such a channel: its health, and `receive`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(mount: &str, receive: MethodRouter<S>) -> Router<S> {
@@ -23,10 +23,11 @@ async fn health() -> Response {
     answer::json("{\"status\":\"ok\"}".to_owned())
 }
 
-/// A request whose body is a JSON object.
+/// A request whose body is a JSON object. It takes its part of the memory for bodies until it is dropped.
 pub(crate) struct Post {
     pub(crate) parts: Parts,
     document: Document,
+    _body: ReceivedBody,
 }
 
 impl Post {
@@ -39,7 +40,7 @@ impl Post {
             let expected = "The body must be a JSON object, as in {\"sender\": \"ann\", \"message\": \"hello\"}";
             return Err(Problem::new(StatusCode::BAD_REQUEST, expected, headers));
         }
-        Ok(Self { parts, document })
+        Ok(Self { parts, document, _body: body })
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -66,7 +67,7 @@ impl Post {
         self.document.get(key)
     }
 
-    /// A string, or a number as Python writes it; `None` when it is absent or null.
+    /// A string, a number as it is written, or `True`; `None` when it is absent, null or false.
     pub(crate) fn word(&self, key: &str) -> Result<Option<String>, Problem> {
         match self.document.get(key) {
             None | Some("null" | "false") => Ok(None),

@@ -97,7 +97,7 @@ mod tests {
 
     use async_trait::async_trait;
     use axum::http::{HeaderMap, StatusCode};
-    use tokio::sync::mpsc;
+    use tokio::sync::{Semaphore, mpsc};
     use tower::ServiceExt as _;
     use trunkline_core::{BotMessage, Inbox, InboxError};
 
@@ -235,6 +235,50 @@ mod tests {
         assert!(send(&mirror, Request::post("/rest/webhook"), vec![0xff, 0xfe]).await.0.is_client_error());
         assert_eq!(send(&mirror, Request::get("/rest/webhook"), "").await.0, StatusCode::METHOD_NOT_ALLOWED);
         assert!(mirror.taken.lock().unwrap().is_empty());
+    }
+
+    /// Tells when a message comes in, and takes it when it may.
+    struct Slow {
+        came: mpsc::UnboundedSender<()>,
+        may: Semaphore,
+    }
+
+    #[async_trait]
+    impl Inbox for Slow {
+        async fn receive(&self, _incoming: Incoming) -> Result<(), InboxError> {
+            unreachable!("whoever writes here waits for the answer")
+        }
+
+        async fn converse(&self, _incoming: Incoming, _stream: bool) -> Result<Replies, InboxError> {
+            self.came.send(()).unwrap();
+            self.may.acquire().await.unwrap().forget();
+            Ok(mpsc::unbounded_channel().1)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_its_part_of_the_memory_until_its_message_is_recorded() {
+        // A body that does not tell its size may become as large as all may be together.
+        let bodies = Bodies::new(BodyLimits { bytes: 64 << 20, ..BodyLimits::default() });
+        let body = || Body::from_stream(tokio_stream::once(Ok::<_, Infallible>(r#"{"message": "x"}"#)));
+        let is_room = async || {
+            tokio::select! {
+                biased;
+                read = bodies.read(body()) => read.is_ok(),
+                () = std::future::ready(()) => false,
+            }
+        };
+        assert!(is_room().await);
+        let (came, mut comes) = mpsc::unbounded_channel();
+        let slow = Arc::new(Slow { came, may: Semaphore::new(0) });
+        let door = Door { inbox: Arc::clone(&slow) as Arc<dyn Inbox>, bodies: bodies.clone(), carried: Arc::default() };
+        let request = Request::post("/rest/webhook").body(body()).unwrap();
+        let answer = tokio::spawn(Rest.routes("/rest", door).oneshot(request));
+        comes.recv().await.unwrap();
+        assert!(!is_room().await);
+        slow.may.add_permits(1);
+        assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+        assert!(is_room().await);
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,14 +15,14 @@ use trunkline_channels::{Bodies, Channel};
 use trunkline_config::Secret;
 use trunkline_conversation::sources::{self, RunningSource};
 use trunkline_conversation::{Answering, Partition, Partitions};
-use trunkline_core::{Place, Receiver};
+use trunkline_core::Receiver;
 use trunkline_delivery::{BatchLimits, Filter, LaneMode, Metrics, Retry, Shutdown, Start, Subscription};
 use trunkline_journal::{Appender, Journal, OpenError};
 
 use crate::config::ASSISTANT;
 use crate::control::Control;
 use crate::server::{self, Context, Listener, RequestLatency};
-use crate::{BrokerPlan, Plan, SourcePlan};
+use crate::{BrokerPlan, Contradiction, Plan, SourcePlan, contradiction};
 
 /// How many batches of replies a channel carries at the same time, each of other conversations.
 const CARRIED_AT_ONCE: usize = 8;
@@ -34,7 +33,7 @@ pub struct Gateway {
     address: SocketAddr,
     partitions: Partitions,
     /// The file by which commands find it.
-    control: Option<PathBuf>,
+    control_path: Option<PathBuf>,
     sources: Arc<[RunningSource]>,
     server: JoinHandle<()>,
     grace: Duration,
@@ -52,14 +51,9 @@ pub enum StartError {
     /// What delivers events.
     #[error(transparent)]
     Delivery(#[from] trunkline_conversation::StartError),
-    /// A source and a broker make a circle.
-    #[error("source `{source_name}` reads the file that broker `{broker}` writes; every event would be appended again, for ever")]
-    Circle {
-        /// The name of the source.
-        source_name: String,
-        /// The name of the broker.
-        broker: String,
-    },
+    /// The plan.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
     /// The port.
     #[error("cannot listen on {interface}:{port}: {source}{}", if source.kind() == io::ErrorKind::AddrInUse { "; another program has the port, choose one with --port" } else { "" })]
     Listen {
@@ -92,24 +86,24 @@ pub enum Stopped {
 impl Gateway {
     /// Opens the journal of `plan`, starts what delivers its events, and listens.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        refuse_circles(&plan.brokers, &plan.sources)?;
+        contradiction::find(&plan)?;
         let listener = listen(&plan).await?;
         let (directory, options) = (plan.journal.directory.clone(), plan.journal.options.clone());
         // Opening reads and writes files, and may make the index anew.
         let opened = tokio::task::spawn_blocking(move || Journal::open(&directory, options)).await;
         let (_, appender) = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        let control = Some(Control::path(&plan.journal.directory));
-        Self::run(plan, listener, appender, control).await
+        let control_path = Some(Control::path(&plan.journal.directory));
+        Self::run(plan, listener, appender, control_path).await
     }
 
     /// The same on a journal that is open already. The commands of this machine do not find it.
     pub async fn start_on(plan: Plan, appender: Appender) -> Result<Self, StartError> {
-        refuse_circles(&plan.brokers, &plan.sources)?;
+        contradiction::find(&plan)?;
         let listener = listen(&plan).await?;
         Self::run(plan, listener, appender, None).await
     }
 
-    async fn run(plan: Plan, listener: Listener, appender: Appender, control: Option<PathBuf>) -> Result<Self, StartError> {
+    async fn run(plan: Plan, listener: Listener, appender: Appender, control_path: Option<PathBuf>) -> Result<Self, StartError> {
         let Plan { server, assistant, brokers, left_out, channels, api, session_expiration, sources, .. } = plan;
         let address = listener.address().map_err(|source| listen_error(&server, source))?;
         let mut registry = Registry::with_prefix("trunkline");
@@ -118,16 +112,18 @@ impl Gateway {
         metrics.register(&mut registry);
         source_metrics.register(&mut registry);
 
+        // Deliveries are not to run on when this fails.
+        let control = Control::new(address);
+        if let Some(path) = &control_path {
+            control.write(path).map_err(|source| StartError::File { path: path.clone(), source })?;
+        }
+
         let partition = Partition::new(appender, assistant.assistant.recording(), session_expiration);
         let receivers = receivers(&partition, &assistant, brokers, &channels);
         let shutdown = Shutdown::default();
         partition.start(receivers, left_out, &metrics, &shutdown).await?;
         let partitions = Partitions::one(partition);
 
-        let token = Control::new(address);
-        if let Some(path) = &control {
-            token.write(path).map_err(|source| StartError::File { path: path.clone(), source })?;
-        }
         let stop_serving = CancellationToken::new();
         let sources = sources.into_iter().map(|SourcePlan { name, source, .. }| {
             sources::start(name, source, partitions.clone(), &source_metrics, stop_serving.clone())
@@ -137,7 +133,7 @@ impl Gateway {
             partitions: partitions.clone(),
             sources: Arc::clone(&sources),
             api,
-            control_token: Secret::new(token.token),
+            control_token: Secret::new(control.token),
             bodies: Bodies::new(server.body),
             registry: Mutex::new(registry),
             draining: stop_serving.clone(),
@@ -146,7 +142,7 @@ impl Gateway {
         let latency = RequestLatency::register(&context.registry);
         let grace = server.grace;
         let server = tokio::spawn(listener.serve(routes, latency, stop_serving.clone()));
-        Ok(Self { address, partitions, control, sources, server, grace, stop_serving, shutdown })
+        Ok(Self { address, partitions, control_path, sources, server, grace, stop_serving, shutdown })
     }
 
     /// Where it listens.
@@ -163,7 +159,7 @@ impl Gateway {
     /// have begun, the journal is closed. When `force` resolves, or the time of grace is over, it ends at once; what is acknowledged is
     /// safe all the same.
     pub async fn stop(self, force: impl Future<Output = ()>) -> Stopped {
-        let Self { partitions, control, sources, server, grace, stop_serving, shutdown, .. } = self;
+        let Self { partitions, control_path, sources, server, grace, stop_serving, shutdown, .. } = self;
         stop_serving.cancel();
         let drained = async {
             let _ = server.await;
@@ -187,7 +183,7 @@ impl Gateway {
         for partition in partitions.all() {
             partition.journal().close().await;
         }
-        if let Some(path) = control {
+        if let Some(path) = control_path {
             let _ = fs::remove_file(path);
         }
         stopped
@@ -246,23 +242,4 @@ fn carrying_subscription(channel: &str) -> Subscription {
         start: Start::Now,
         ..Subscription::new(format!("channel:{channel}"), Filter::answers_through(channel))
     }
-}
-
-/// The plan has compared the places; two names of one file look different, and only the file itself tells.
-fn refuse_circles(brokers: &[BrokerPlan], sources: &[SourcePlan]) -> Result<(), StartError> {
-    for SourcePlan { name, source, .. } in sources {
-        let Some(read) = file_at(&source.place()) else { continue };
-        let written = |plan: &BrokerPlan| file_at(&plan.broker.writes_without_ids_to()?);
-        if let Some(plan) = brokers.iter().find(|plan| written(plan) == Some(read)) {
-            return Err(StartError::Circle { source_name: name.clone(), broker: plan.subscription.name.clone() });
-        }
-    }
-    Ok(())
-}
-
-/// Device and inode of a place that is a file; `None` when it is none, or not there yet.
-fn file_at(place: &Place) -> Option<(u64, u64)> {
-    let Place::File(path) = place else { return None };
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }

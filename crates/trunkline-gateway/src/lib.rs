@@ -6,6 +6,7 @@
 
 mod adapters;
 mod config;
+mod contradiction;
 mod control;
 mod gateway;
 mod plan;
@@ -13,6 +14,7 @@ mod server;
 
 pub use adapters::Adapters;
 pub use config::{ArgumentsError, Overrides, Project, find_readable, listed, there_is_no};
+pub use contradiction::Contradiction;
 pub use control::Control;
 pub use gateway::{Gateway, StartError, Stopped};
 pub use plan::{ApiPlan, BrokerPlan, JournalPlan, JwtPlan, Plan, ServerPlan, SourcePlan};

@@ -12,7 +12,7 @@ mod settings;
 mod sources;
 
 pub use arguments::ArgumentsError;
-pub(crate) use name::ASSISTANT;
+pub(crate) use name::{ASSISTANT, MOST_CHARS, is_name};
 pub use name::{listed, there_is_no};
 pub use project::{Overrides, Project};
 pub use sources::find_readable;

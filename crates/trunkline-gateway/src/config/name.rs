@@ -6,16 +6,21 @@ use trunkline_config::Section;
 pub(crate) const ASSISTANT: &str = "assistant";
 
 /// The longest name, in characters; cursors, files and figures are called after it.
-const MOST_CHARS: usize = 64;
+pub(crate) const MOST_CHARS: usize = 64;
 
 /// The `name` of a section, or `default` where it has none. `why` tells what depends on it, for the error when it will not do.
 pub(super) fn name(section: &Section<'_>, default: &str, why: &str) -> String {
     let name = section.string("name").unwrap_or_else(|| default.to_owned());
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    if name.is_empty() || name.len() > MOST_CHARS || name.starts_with('.') || !name.chars().all(is_plain) {
+    if !is_name(&name) {
         section.unexpected("name", "1 to 64 letters, digits, `-`, `_` and `.`, the first not a `.`", Some(why));
     }
     name
+}
+
+/// Whether a broker, a source or a channel can be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    (1..=MOST_CHARS).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
 /// ``there is no broker `x`; there are: a, b``, where `what` is ``broker `x` ``.

@@ -1,6 +1,7 @@
 //! A gateway put together in code, on a journal that does wrong when it is told to.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod contradictions;
 mod maybe;
 
 use std::future::pending;

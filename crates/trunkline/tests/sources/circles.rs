@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use trunkline::gateway::Contradiction;
 use trunkline::{Gateway, Overrides, Project as Files, StartError};
 use trunkline_config::{Diagnostics, Style};
 use trunkline_testkit::Project;
@@ -49,6 +50,6 @@ async fn a_file_under_two_names_is_found_out_at_the_start() {
     let project = Project::with_brokers().file("trunkline.yml", sources).file("events.log", "");
     symlink("events.log", project.path("link.log")).unwrap();
     let error = Gateway::start(plan(project.directory())).await.unwrap_err();
-    assert!(matches!(&error, StartError::Circle { .. }), "{error}");
+    assert!(matches!(&error, StartError::Contradiction(Contradiction::Circle { .. })), "{error}");
     assert!(error.to_string().starts_with("source `in` reads the file that broker `file` writes; "), "{error}");
 }
