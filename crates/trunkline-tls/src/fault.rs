@@ -23,8 +23,10 @@ pub enum Fault {
     NotAccepted(String),
     /// The server asks for a certificate of ours, or refuses what we offer.
     WantsCertificate,
-    /// The server refuses ours.
+    /// The server refuses ours, with this alert.
     RefusesCertificate(String),
+    /// The server refuses the handshake, with this alert.
+    RefusesHandshake(String),
     /// What answers does not speak TLS.
     NoTls,
 }
@@ -67,7 +69,8 @@ impl Fault {
             TlsError::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
                 Self::WantsCertificate
             }
-            TlsError::AlertReceived(alert) => Self::RefusesCertificate(format!("{alert:?}")),
+            TlsError::AlertReceived(alert) if is_about_certificate(*alert) => Self::RefusesCertificate(format!("{alert:?}")),
+            TlsError::AlertReceived(alert) => Self::RefusesHandshake(format!("{alert:?}")),
             TlsError::InvalidMessage(_) => Self::NoTls,
             _ => return None,
         })
@@ -89,14 +92,29 @@ impl Fault {
             Self::NotAccepted(problem) => format!("its certificate is not accepted: {problem}"),
             Self::WantsCertificate => format!("it may want a certificate of ours: give {identity}"),
             Self::RefusesCertificate(alert) => {
-                format!(
-                    "it refuses the client certificate or the handshake ({alert}): \
-                     does it trust the authority that signed the client certificate?"
-                )
+                format!("it refuses the client certificate ({alert}): does it trust the authority that signed it?")
+            }
+            Self::RefusesHandshake(alert) => {
+                format!("it refuses the handshake ({alert}): does it speak TLS 1.2 or 1.3, and expect clients here?")
             }
             Self::NoTls => "it does not speak TLS there".to_owned(),
         }
     }
+}
+
+/// Whether a server answers so when it does not like the certificate of a client.
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+    )
 }
 
 /// The error inside a wrapper. `source` passes it over and answers the source of the inner one.
@@ -142,7 +160,8 @@ mod tests {
             (TlsError::InvalidCertificate(CertificateError::BadSignature), "not accepted"),
             (TlsError::AlertReceived(AlertDescription::CertificateRequired), "give `cert` and `key`"),
             (TlsError::AlertReceived(AlertDescription::HandshakeFailure), "give `cert` and `key`"),
-            (TlsError::AlertReceived(AlertDescription::UnknownCA), "refuses the client certificate or the handshake (UnknownCA)"),
+            (TlsError::AlertReceived(AlertDescription::UnknownCA), "refuses the client certificate (UnknownCA)"),
+            (TlsError::AlertReceived(AlertDescription::ProtocolVersion), "refuses the handshake (ProtocolVersion)"),
             (TlsError::InvalidMessage(InvalidMessage::InvalidContentType), "does not speak TLS"),
         ] {
             let sentence = Fault::of(&error).unwrap().sentence(KEYS);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use trunkline_config::{Diagnostic, Diagnostics, Document, Severity, UnknownKeys};
 
-use super::endpoints;
+use super::endpoints::{self, KIND_KEYS};
 use crate::{Adapters, BrokerPlan};
 
 /// What is wrong with arguments.
@@ -54,8 +54,17 @@ impl Adapters {
                 }
                 Ok(plan)
             }
-            None => Err(ArgumentsError(said)),
+            None => Err(ArgumentsError(said.into_iter().filter_map(wrong).collect())),
         }
+    }
+}
+
+/// What forbids to make the broker. A type that nobody knows is a warning in a file, where the gateway runs without that broker.
+fn wrong(said: Diagnostic) -> Option<Diagnostic> {
+    match said.severity {
+        Severity::Error => Some(said),
+        Severity::Warning if KIND_KEYS.contains(&said.path.as_str()) => Some(said.hint(None)),
+        Severity::Warning => None,
     }
 }
 
@@ -87,6 +96,8 @@ mod tests {
         assert_eq!(missing, expected);
         assert!(said(json!({"type": "file", "typo": 1})).starts_with("typo: unknown key `typo`"));
         assert!(said(json!({"type": "kafak"})).starts_with("type: unknown broker type `kafak`; did you mean `kafka`?"));
+        assert!(!said(json!({"type": "kafak"})).contains("runs without"));
+        assert!(!said(json!({"type": "file", "path": 5, "typo": 1, "batch": {"events": 0, "more": 1}})).contains("ignored"));
         assert!(said(json!({"type": "file", "batch": {"events": 0}})).starts_with("batch.events: "));
         assert!(said(json!([])).contains("a mapping"));
     }

@@ -25,7 +25,7 @@ pub(super) fn channels(root: &Section<'_>, directory: &Path, table: &Table<Chann
                 let built_in = table.built_in();
                 let message =
                     format!("`{name}` is a Python class, and custom channels are not built in yet; built in: {built_in}");
-                root.error(name, message, None);
+                root.error(name, message, Some("a channel of one's own is written in Rust: see `examples/channels/rust`"));
             }
             Err(unknown) => {
                 let hint = unknown.nearest.map(|nearest| format!("did you mean `{nearest}`?"));

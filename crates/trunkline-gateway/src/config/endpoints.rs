@@ -93,10 +93,14 @@ pub(super) fn tracker_store(root: &Section<'_>, directory: &Path) -> Option<SqlT
     root.required("tracker_store", |root, key| root.section(key, read)).flatten()
 }
 
-/// What stands under `type`, and the key where it stands. `store_type` is another name for it and wins, as in Rasa.
+/// The keys of a broker's type, the one that wins last, as in Rasa.
+pub(super) const KIND_KEYS: [&str; 2] = ["type", "store_type"];
+
+/// The type of a broker, and the key where it stands.
 fn kind(section: &Section<'_>) -> (&'static str, String) {
-    let (kind, alias) = (section.string("type"), section.string("store_type"));
-    let key = if alias.is_some() { "store_type" } else { "type" };
+    let [key, alias_key] = KIND_KEYS;
+    let (kind, alias) = (section.string(key), section.string(alias_key));
+    let key = if alias.is_some() { alias_key } else { key };
     (key, alias.or(kind).unwrap_or_else(|| DEFAULT_KIND.to_owned()))
 }
 

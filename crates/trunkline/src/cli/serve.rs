@@ -71,11 +71,15 @@ impl Serve {
     }
 }
 
+/// The channels that take a message in the form that the greeting shows; one's own have others.
+const TRIED_WITH_CURL: [&str; 2] = ["rest", "callback"];
+
 async fn serve(plan: Plan) -> Result<Outcome, Failure> {
     // Signals are taken before the first event, so that none is lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
-    let channel = plan.channels.first().map_or("rest", |channel| channel.name()).to_owned();
+    let channel =
+        plan.channels.iter().map(|channel| channel.name()).find(|name| TRIED_WITH_CURL.contains(name)).map(str::to_owned);
     let brokers = listed(plan.brokers.iter().map(|broker| &broker.subscription.name));
     let sources = Some(&plan.sources).filter(|sources| !sources.is_empty());
     let sources = sources.map(|sources| listed(sources.iter().map(|source| &source.name)));
@@ -94,7 +98,7 @@ async fn serve(plan: Plan) -> Result<Outcome, Failure> {
         lines.push(format!("  api        {url}/conversations/ann/tracker"));
     }
     let message = r#"{"sender": "ann", "message": "hello"}"#;
-    lines.push(format!("  try        curl {url}/webhooks/{channel}/webhook -d '{message}'"));
+    lines.extend(channel.map(|channel| format!("  try        curl {url}/webhooks/{channel}/webhook -d '{message}'")));
     output::report(lines.join("\n"))?;
 
     loop {

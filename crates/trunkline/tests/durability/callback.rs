@@ -24,7 +24,7 @@ struct Post {
 
 type Posts = Arc<Mutex<Vec<Post>>>;
 
-/// Takes replies, and answers every third request with an error, although half of these did arrive.
+/// Writes down every reply that arrives, and answers every third with an error all the same.
 async fn sink(posts: &Posts) -> Server {
     let posts = Arc::clone(posts);
     Server::start(move |heard: Heard| {

@@ -52,7 +52,7 @@ async fn fine(_: Heard) -> Response {
     StatusCode::OK.into_response()
 }
 
-/// What `/api/dead-letters` has, with the reasons.
+/// What `trunkline dead-letters list` has, with the reasons.
 async fn dead_letters(project: &Project) -> Vec<Value> {
     let list = tokio::process::Command::new(env!("CARGO_BIN_EXE_trunkline"))
         .args(["dead-letters", "list", "--json"])
@@ -117,6 +117,30 @@ async fn each_message_of_a_reply_is_a_request_of_its_own_and_the_order_is_kept()
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(distinct.len(), 5);
+}
+
+#[tokio::test]
+async fn a_reply_that_arrived_in_part_goes_on_behind_what_has_arrived() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    // Two are taken, and the third is not: a reply of three that began anew each time would never be through.
+    let mut sink = Server::start(move |heard: Heard| {
+        let is_trouble = heard.method == "POST" && counter.fetch_add(1, Ordering::Relaxed) % 3 == 2;
+        async move { if is_trouble { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }.into_response() }
+    })
+    .await;
+    let program = start(&project(&url(&sink), "")).await;
+    say(&program, "ann", "one\n\ntwo\n\nthree\n\nfour").await;
+    let (mut texts, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let heard = arrived(&mut sink).await;
+        texts.push(body(&heard)["text"].as_str().unwrap().to_owned());
+        ids.push(heard.header("webhook-id").to_owned());
+    }
+    assert_eq!(texts, ["one", "two", "three", "three", "four"]);
+    let suffixes: Vec<_> = ids.iter().map(|id| id.strip_prefix(&ids[0]).unwrap()).collect();
+    assert_eq!(suffixes, ["", "-2", "-3", "-3", "-4"]);
+    program.settled_by("channel:callback").await;
 }
 
 #[tokio::test]

@@ -75,15 +75,19 @@ struct Printer {
 impl Receiver for Printer {
     async fn deliver(&self, batch: &Batch) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(batch.events.len());
+        // What could not be printed is tried again, and so is what stands behind it in the same conversation: a later answer must
+        // not arrive before it.
+        let mut held: Vec<&str> = Vec::new();
         for event in &batch.events {
-            outcomes.push(match page(event) {
-                Some(page) => match self.print(event, page).await {
-                    Ok(()) => Outcome::Delivered,
-                    // A full disk is no fault of this answer, which is tried again.
-                    Err(error) => Outcome::retry(format!("outbox {}: {error}", self.directory.display())),
-                },
-                None => Outcome::Reject { reason: "it is no answer that can be read".to_owned() },
-            });
+            let outcome = if held.contains(&&*event.conversation) {
+                Outcome::retry("an earlier answer of the conversation is not printed yet")
+            } else {
+                self.deliver_one(event).await
+            };
+            if matches!(outcome, Outcome::Retry { .. }) {
+                held.push(&event.conversation);
+            }
+            outcomes.push(outcome);
         }
         outcomes
     }
@@ -98,13 +102,26 @@ impl Receiver for Printer {
 }
 
 impl Printer {
+    async fn deliver_one(&self, event: &Event) -> Outcome {
+        let Some(page) = page(event) else {
+            return Outcome::Reject { reason: "it is no answer that can be read".to_owned() };
+        };
+        match self.print(event, page).await {
+            Ok(()) => Outcome::Delivered,
+            // A full disk is no fault of this answer.
+            Err(error) => Outcome::retry(format!("outbox {}: {error}", self.directory.display())),
+        }
+    }
+
     async fn print(&self, event: &Event, page: String) -> std::io::Result<()> {
         // The offset first, so that files are sorted as things were said.
         let path = self.directory.join(format!("{:020}-{}.txt", event.offset, event.id));
         let under_way = path.with_extension("part");
         fs::write(&under_way, page).await?;
         fs::File::open(&under_way).await?.sync_all().await?;
-        fs::rename(under_way, path).await
+        fs::rename(under_way, path).await?;
+        // Only now is the name safe from a power cut too.
+        fs::File::open(&self.directory).await?.sync_all().await
     }
 }
 
