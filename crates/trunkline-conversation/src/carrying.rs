@@ -35,6 +35,12 @@ impl Partitions {
 
     /// Records entries, each for itself, in their order within a conversation.
     pub(crate) async fn append_all(&self, entries: Vec<Entry>) -> Vec<Result<Recorded, Unrecorded>> {
+        // Mostly all are of one partition.
+        if let Some(number) = entries.first().map(|entry| Self::number(entry.conversation()))
+            && entries.iter().all(|entry| Self::number(entry.conversation()) == number)
+        {
+            return self.numbered(number).intake.append_all(entries).await;
+        }
         let mut answers = vec![Err(Unrecorded::Refused(String::new())); entries.len()];
         let mut by_partition: BTreeMap<PartitionNumber, (Vec<usize>, Vec<Entry>)> = BTreeMap::new();
         for (place, entry) in entries.into_iter().enumerate() {
@@ -69,6 +75,16 @@ impl Partitions {
 
 /// One entry for each conversation, in the order in which they are named first.
 fn by_conversation(events: Vec<NewEvent>, key: Option<&str>) -> Vec<Entry> {
+    let entry = |events: Vec<NewEvent>| {
+        let identity = key.map(|key| Identity::key(Route::Events, &events[0].conversation, key));
+        Entry::plain(events, identity)
+    };
+    // Mostly all are of one conversation.
+    if let [first, others @ ..] = events.as_slice()
+        && others.iter().all(|event| event.conversation == first.conversation)
+    {
+        return vec![entry(events)];
+    }
     let mut entries: Vec<Entry> = Vec::new();
     let mut places: HashMap<CompactString, usize> = HashMap::new();
     for event in events {
@@ -76,9 +92,8 @@ fn by_conversation(events: Vec<NewEvent>, key: Option<&str>) -> Vec<Entry> {
             entries[*place].events.push(event);
             continue;
         }
-        let identity = key.map(|key| Identity::key(Route::Events, &event.conversation, key));
         places.insert(event.conversation.clone(), entries.len());
-        entries.push(Entry::plain(vec![event], identity));
+        entries.push(entry(vec![event]));
     }
     entries
 }

@@ -16,7 +16,6 @@ mod identity;
 mod locks;
 mod memory;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,7 +173,7 @@ impl Intake {
         if let Err(error) = self.appender.admit(count) {
             return vec![Err(error.into()); count];
         }
-        for entries in by_conversation(&mut entries) {
+        for entries in by_conversation(&mut entries).chunk_by_mut(|one, next| one.conversation() == next.conversation()) {
             match self.prepare(entries, seconds).await {
                 Ok(known) => then.extend(known),
                 Err(error) => return vec![Err(error.into()); count],
@@ -197,7 +196,7 @@ impl Intake {
     }
 
     /// Puts everything into entries of one conversation that the door adds, and answers what will be known of it when they are recorded.
-    async fn prepare(&self, mut entries: Vec<&mut Entry>, seconds: f64) -> Result<Option<(CompactString, Known)>, ReadError> {
+    async fn prepare(&self, entries: &mut [&mut Entry], seconds: f64) -> Result<Option<(CompactString, Known)>, ReadError> {
         let (conversation, now) = (CompactString::from(entries[0].conversation()), self.clock().now());
         let names_channel = entries[0].events.first().is_some_and(|event| event.channel.is_some());
         let starts_none = entries.iter().all(|entry| entry.session == SessionStart::Never);
@@ -242,17 +241,11 @@ fn put_session_start_before(entry: &mut Entry, seconds: f64) {
     entry.events.splice(0..0, start);
 }
 
-/// The entries of each conversation, in their order.
-fn by_conversation(entries: &mut [Entry]) -> Vec<Vec<&mut Entry>> {
-    let (mut groups, mut places) = (Vec::<Vec<&mut Entry>>::new(), HashMap::new());
-    for entry in entries {
-        let place = *places.entry(CompactString::from(entry.conversation())).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(group) => group.push(entry),
-            None => groups.push(vec![entry]),
-        }
-    }
-    groups
+/// The entries of one conversation after those of another, each in their order.
+fn by_conversation(entries: &mut [Entry]) -> Vec<&mut Entry> {
+    let mut entries: Vec<_> = entries.iter_mut().collect();
+    entries.sort_by(|one, other| one.conversation().cmp(other.conversation()));
+    entries
 }
 
 /// What is seen of a conversation before more is appended to it.
