@@ -26,8 +26,10 @@ pub(super) struct Known {
 
 /// The conversations that were appended to lately. Whoever appends to one takes out what is known of it, and puts it back when the
 /// append is recorded; after one that failed nothing is known, and the journal is asked.
+///
+/// What is taken out leaves an empty place, so that putting it back moves no memory.
 #[derive(Debug)]
-pub(super) struct Memory(Mutex<LruCache<CompactString, Known>>);
+pub(super) struct Memory(Mutex<LruCache<CompactString, Option<Known>>>);
 
 impl Default for Memory {
     fn default() -> Self {
@@ -36,17 +38,17 @@ impl Default for Memory {
 }
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, LruCache<CompactString, Known>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<CompactString, Option<Known>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of a conversation, which is forgotten now.
     pub(super) fn take(&self, conversation: &str) -> Option<Known> {
-        self.lock().pop(conversation)
+        self.lock().get_mut(conversation)?.take()
     }
 
     pub(super) fn remember(&self, conversation: CompactString, known: Known) {
-        self.lock().put(conversation, known);
+        self.lock().put(conversation, Some(known));
     }
 }
 

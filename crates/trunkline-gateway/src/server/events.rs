@@ -5,9 +5,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
-use serde_json::{Value, json};
+use serde::Serialize;
 use trunkline_conversation::{Part, Recorded, Unrecorded};
-use trunkline_core::{EventError, NewEvent};
+use trunkline_core::{EventError, NewEvent, Offset};
 
 use super::error::ApiError;
 use super::{Shared, rasa};
@@ -33,46 +33,61 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
             events.collect::<Result<_, _>>()?
         }
     };
-    let answer = answer(context.partitions.carry(events, key).await)?;
-    Ok(trunkline_channels::json_with(StatusCode::ACCEPTED, answer.to_string()))
+    let answer = answer(&context.partitions.carry(events, key).await)?;
+    Ok(trunkline_channels::json_with(StatusCode::ACCEPTED, answer))
 }
 
 fn event(result: Result<NewEvent, EventError>, index: usize) -> Result<NewEvent, ApiError> {
     result.map_err(|error| ApiError::bad_parameter(format!("event {index}: {error}."), error.member(), "body"))
 }
 
-/// Where the events stand: all of them, and those of each conversation when there are several.
-fn answer(parts: Vec<Part>) -> Result<Value, Unrecorded> {
-    let mut recorded = Vec::with_capacity(parts.len());
-    for Part { conversation, recorded: result } in parts {
-        recorded.push((conversation, result?));
-    }
-    let first = recorded.iter().map(|(_, recorded)| first_of(*recorded)).min();
-    let last = recorded.iter().map(|(_, recorded)| recorded.last()).max();
-    let duplicate = recorded.iter().all(|(_, recorded)| is_known(*recorded));
-    let mut answer = json!({"first_offset": first, "last_offset": last, "duplicate": duplicate});
-    if recorded.len() > 1 {
-        let conversations = recorded.iter().map(|(conversation, recorded)| {
-            json!({
-                "conversation": conversation.as_str(),
-                "first_offset": first_of(*recorded),
-                "last_offset": recorded.last(),
-                "duplicate": is_known(*recorded),
-            })
-        });
-        answer["conversations"] = conversations.collect();
-    }
-    Ok(answer)
+/// Where events stand.
+#[derive(Serialize)]
+struct Place {
+    first_offset: Offset,
+    last_offset: Offset,
+    /// Whether they were recorded before.
+    duplicate: bool,
 }
 
-/// Of events that were recorded before only the last is known.
-fn first_of(recorded: Recorded) -> u64 {
-    match recorded {
-        Recorded::New { first, .. } => first,
-        Recorded::Known { last } => last,
-    }
+/// Where the events of a conversation stand.
+#[derive(Serialize)]
+struct PartPlace<'p> {
+    conversation: &'p str,
+    #[serde(flatten)]
+    place: Place,
 }
 
-fn is_known(recorded: Recorded) -> bool {
-    matches!(recorded, Recorded::Known { .. })
+/// Where all events of a request stand, and those of each conversation when there are several.
+#[derive(Serialize)]
+struct Answer<'p> {
+    #[serde(flatten)]
+    place: Place,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    conversations: &'p [PartPlace<'p>],
+}
+
+fn answer(parts: &[Part]) -> Result<String, Unrecorded> {
+    let mut places = Vec::with_capacity(parts.len());
+    for Part { conversation, recorded } in parts {
+        places.push(PartPlace { conversation, place: recorded.clone()?.into() });
+    }
+    let all = places.iter().map(|part| &part.place);
+    let place = Place {
+        first_offset: all.clone().map(|place| place.first_offset).min().unwrap_or_default(),
+        last_offset: all.clone().map(|place| place.last_offset).max().unwrap_or_default(),
+        duplicate: all.clone().all(|place| place.duplicate),
+    };
+    let conversations = if places.len() > 1 { places.as_slice() } else { &[] };
+    Ok(serde_json::to_string(&Answer { place, conversations }).expect("numbers and texts can be written as JSON"))
+}
+
+impl From<Recorded> for Place {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::New { first, last } => Self { first_offset: first, last_offset: last, duplicate: false },
+            // Of events that were recorded before only the last is known.
+            Recorded::Known { last } => Self { first_offset: last, last_offset: last, duplicate: true },
+        }
+    }
 }
