@@ -28,7 +28,7 @@ struct Columns<'r> {
     event_type: &'r str,
     channel: Option<&'r str>,
     identity: Option<&'r str>,
-    body: &'r str,
+    body: &'r [u8],
     /// Null for a flat event.
     shape: Option<u8>,
     user: Option<&'r str>,
@@ -47,7 +47,7 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> Result<(), rus
         event_type,
         channel: channel.as_deref(),
         identity: record.identity.as_deref(),
-        body: std::str::from_utf8(body).map_err(|error| rusqlite::Error::Utf8Error(7, error))?,
+        body,
         shape: shape_column(*shape),
         user: user.as_deref(),
         session: session.as_deref(),
@@ -58,8 +58,9 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> Result<(), rus
              answers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     let checksum = columns.checksum();
-    let Columns { offset, time, kind, conversation, event_type, channel, identity, body, shape, user, session, answers } =
-        columns;
+    // SQLite is not to call something a text that is none.
+    let body = std::str::from_utf8(body).map_err(|error| rusqlite::Error::Utf8Error(7, error))?;
+    let Columns { offset, time, kind, conversation, event_type, channel, identity, shape, user, session, answers, .. } = columns;
     let values =
         params![offset, time.0, kind, conversation, event_type, channel, identity, body, checksum, shape, user, session, answers];
     statement.execute(values).map(drop)
@@ -83,7 +84,8 @@ fn verified(row: &Row<'_>, offset: Offset, journal: JournalId) -> Option<Record>
         event_type: text(4)?,
         channel: maybe(5)?,
         identity: maybe(6)?,
-        body: text(7)?,
+        // The checksum says that it is the text that was written.
+        body: row.get_ref(7).ok()?.as_bytes().ok()?,
         shape: row.get(9).ok()?,
         user: maybe(10)?,
         session: maybe(11)?,
@@ -102,7 +104,7 @@ fn verified(row: &Row<'_>, offset: Offset, journal: JournalId) -> Option<Record>
         event_type: columns.event_type.into(),
         channel: columns.channel.map(CompactString::from),
         answers: columns.answers,
-        body: Bytes::copy_from_slice(columns.body.as_bytes()),
+        body: Bytes::copy_from_slice(columns.body),
     };
     let identity = columns.identity.map(str::to_owned);
     Some(Record { event: Arc::new(event.recorded(journal, columns.time, offset)), identity })
@@ -121,31 +123,93 @@ pub(super) fn shape_of(column: Option<u8>) -> Shape {
 impl Columns<'_> {
     /// CRC-32 over all columns. Those of layout 3 only count where they have a value, so that rows of older layouts keep theirs.
     fn checksum(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        let text = |hasher: &mut crc32fast::Hasher, text: &str| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        };
-        hasher.update(&self.offset.to_le_bytes());
-        hasher.update(&self.time.0.to_le_bytes());
-        hasher.update(&[self.kind, u8::from(self.channel.is_some()), u8::from(self.identity.is_some())]);
+        let mut digest = Digest::default();
+        digest.add(&self.offset.to_le_bytes());
+        digest.add(&self.time.0.to_le_bytes());
+        digest.add(&[self.kind, u8::from(self.channel.is_some()), u8::from(self.identity.is_some())]);
         let (channel, identity) = (self.channel.unwrap_or_default(), self.identity.unwrap_or_default());
-        for part in [self.conversation, self.event_type, channel, identity, self.body] {
-            text(&mut hasher, part);
+        for part in [self.conversation, self.event_type, channel, identity] {
+            digest.add_text(part.as_bytes());
         }
+        digest.add_text(self.body);
         if let Some(shape) = self.shape {
-            hasher.update(&[b'S', shape]);
+            digest.add(&[b'S', shape]);
         }
         for (mark, part) in [(b'u', self.user), (b's', self.session)] {
             if let Some(part) = part {
-                hasher.update(&[mark]);
-                text(&mut hasher, part);
+                digest.add(&[mark]);
+                digest.add_text(part.as_bytes());
             }
         }
         if let Some(answers) = self.answers {
-            hasher.update(b"a");
-            hasher.update(&answers.to_le_bytes());
+            digest.add(b"a");
+            digest.add(&answers.to_le_bytes());
         }
-        hasher.finalize()
+        digest.end()
+    }
+}
+
+/// A CRC-32 of many small parts. They are put together first, because of long ones it is made many times as fast.
+struct Digest {
+    hasher: crc32fast::Hasher,
+    small: [u8; 256],
+    filled: usize,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self { hasher: crc32fast::Hasher::new(), small: [0; 256], filled: 0 }
+    }
+}
+
+impl Digest {
+    fn add_text(&mut self, text: &[u8]) {
+        self.add(&(text.len() as u64).to_le_bytes());
+        self.add(text);
+    }
+
+    fn add(&mut self, part: &[u8]) {
+        if self.filled + part.len() > self.small.len() {
+            self.flush();
+        }
+        match self.small.get_mut(self.filled..self.filled + part.len()) {
+            Some(place) => {
+                place.copy_from_slice(part);
+                self.filled += part.len();
+            }
+            None => self.hasher.update(part),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hasher.update(&self.small[..self.filled]);
+        self.filled = 0;
+    }
+
+    fn end(mut self) -> u32 {
+        self.flush();
+        self.hasher.finalize()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_all_parts_together_however_long_they_are() {
+        let lengths = [0, 1, 8, 120, 255, 256, 257, 1_000];
+        let text: Vec<u8> = (0_u8..=255).cycle().take(1_000).collect();
+        for first in lengths {
+            for second in lengths {
+                let (mut digest, mut all) = (Digest::default(), Vec::new());
+                for part in [&text[..first], &text[..second], &text[..7]] {
+                    digest.add_text(part);
+                    all.extend((part.len() as u64).to_le_bytes());
+                    all.extend(part);
+                }
+                assert_eq!(digest.end(), crc32fast::hash(&all), "{first} {second}");
+            }
+        }
     }
 }
