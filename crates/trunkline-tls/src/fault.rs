@@ -92,7 +92,9 @@ impl Fault {
             Self::NotAccepted(problem) => format!("its certificate is not accepted: {problem}"),
             Self::WantsCertificate => format!("it may want a certificate of ours: give {identity}"),
             Self::RefusesCertificate(alert) => {
-                format!("it refuses the client certificate ({alert}): does it trust the authority that signed it?")
+                format!(
+                    "it refuses the client certificate ({alert}): does it trust the authority that signed the client certificate?"
+                )
             }
             Self::RefusesHandshake(alert) => {
                 format!("it refuses the handshake ({alert}): does it speak TLS 1.2 or 1.3, and expect clients here?")
