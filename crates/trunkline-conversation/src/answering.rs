@@ -167,14 +167,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_turn_answers_several_messages_and_is_known_by_the_last() {
+    fn answering(listener: &Arc<Listener>) -> (Journal, Partitions, Answering) {
         let (journal, appender, _faults) = Journal::in_memory(Options::default());
         let partitions = Partitions::one(Partition::new(appender, Recording::Gateway, Duration::ZERO));
+        let assistant = Arc::clone(listener) as Arc<dyn Assistant>;
+        let answering = Answering::new(Arc::clone(partitions.home()), assistant, Duration::from_secs(30), String::new());
+        (journal, partitions, answering)
+    }
+
+    #[tokio::test]
+    async fn a_turn_answers_several_messages_and_is_known_by_the_last() {
         let listener = Arc::new(Listener::default());
-        let partition = Arc::clone(partitions.home());
-        let assistant = Arc::clone(&listener) as Arc<dyn Assistant>;
-        let answering = Answering::new(Arc::clone(&partition), assistant, Duration::from_secs(30), String::new());
+        let (journal, partitions, answering) = answering(&listener);
+        let partition = partitions.home();
         let said = |text: &str, key: Option<&str>| Incoming {
             message: UserMessage::new(Some(text), "ann", Some("rest"), None),
             channel: "rest".into(),
@@ -202,6 +207,21 @@ mod tests {
         assert_eq!(answering.answer(&asked).await, Outcome::Delivered);
         assert_eq!(answering.is_ready().await, Err("it sleeps".to_owned()));
         assert_eq!((listener.0.lock().unwrap().len(), journal.head()), (1, last + 2));
+        journal.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_nothing_was_said_in_yet_is_one_append_though_it_is_looked_for() {
+        let (journal, partitions, answering) = answering(&Arc::default());
+        let partition = partitions.home();
+        answering.doubtful_to.store(u64::MAX >> 1, Ordering::Relaxed);
+        let message = UserMessage::new(Some("hi"), "ann", Some("rest"), None);
+        partitions.receive(Incoming { message, channel: "rest".into(), key: None }).await.unwrap();
+        let asked = journal.event(journal.head()).await.unwrap().unwrap();
+        assert_eq!(answering.answer(std::slice::from_ref(&asked)).await, Outcome::Delivered);
+        assert!(partition.turn_of("ann", asked.offset).await.unwrap().is_some());
+        // Its replies are not known one by one.
+        assert!(!partition.is_begun("ann", asked.offset).await.unwrap());
         journal.close().await;
     }
 }

@@ -24,6 +24,8 @@ use trunkline_core::Event;
 use trunkline_testkit::contract::Arrived;
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
+use crate::servers::until;
+
 /// No message takes longer than this, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -86,6 +88,13 @@ impl Place {
         let connection = Connection::connect_uri(uri, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         Client { _connection: connection, channel }
+    }
+
+    /// Waits until the queue holds `count` messages that nobody has taken: the server notices a while later that a reader has gone,
+    /// and until then gives the next one what is behind that reader's.
+    pub(crate) async fn until_it_holds(&self, count: usize) {
+        let client = self.client().await;
+        until("the queue has got its messages back", async || client.count(&self.queue).await == count).await;
     }
 
     /// Takes `count` messages from the queue.

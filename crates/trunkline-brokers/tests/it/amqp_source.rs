@@ -39,6 +39,7 @@ async fn what_was_published_is_read_with_its_id_and_comes_again_until_it_is_sett
     let second = receive(&mut *reader, 10).await;
     assert_eq!(bodies_of(&second), bodies(&events[10..20]));
     drop(reader);
+    place.until_it_holds(30).await;
 
     let mut reader = source.open().await.unwrap();
     let mut again = Vec::new();
@@ -115,6 +116,7 @@ async fn asking_whether_it_is_ready_takes_nothing_and_disturbs_nobody() {
     reader.settle().await.unwrap();
     assert_eq!(source.is_ready().await, Ok(()));
     drop(reader);
+    place.until_it_holds(10).await;
     // Five were sent ahead to the reader; nobody has seen the others.
     let left = place.take(10).await;
     assert_eq!(data(&left), bodies(&events[10..]));

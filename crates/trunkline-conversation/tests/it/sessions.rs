@@ -8,7 +8,7 @@ use trunkline_conversation::sources::{self, Metrics};
 use trunkline_core::UserMessage;
 use trunkline_journal::Options;
 
-use crate::common::{Answered, Batches, Parrot, Standing, event, eventually, received, texts, user};
+use crate::common::{Answered, Batches, EXPIRATION, Parrot, Standing, event, eventually, received, texts, user};
 
 const START: &str = "action_session_start";
 
@@ -61,6 +61,19 @@ async fn what_a_person_said_elsewhere_keeps_the_session_alive() {
         assert_eq!(answered.types("ann").await.iter().filter(|name| *name == START).count(), 2, "{door:?}");
         answered.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_keeps_no_session_alive() {
+    let (answered, time) = with_clock(EXPIRATION).await;
+    answered.say("ann", "hello").await;
+    time.pass(Duration::from_mins(50));
+    let slot = event("ann", "slot", r#", "name": "a", "value": 1"#);
+    assert!(answered.carry(&[slot], None).await[0].recorded.is_ok());
+    time.pass(Duration::from_mins(20));
+    answered.say("ann", "again").await;
+    assert_eq!(starts(&answered).await, 2);
+    answered.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
