@@ -7,6 +7,7 @@ pub mod http;
 mod interpreters;
 mod program;
 mod project;
+pub mod rabbitmq;
 pub mod services;
 
 pub use files::{file_events, journal_bodies, sql_events};

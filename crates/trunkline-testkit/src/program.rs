@@ -151,6 +151,13 @@ impl Program {
         timeout(PATIENCE * 5, settled).await.expect("everything is delivered");
     }
 
+    /// The offset below which the subscription `name` has settled everything.
+    pub async fn settled_below(&self, name: &str) -> u64 {
+        let ready = self.get("/status/ready").await.json();
+        let subscription = ready["subscriptions"].as_array().unwrap().iter().find(|one| one["name"] == name);
+        subscription.unwrap()["settled_below"].as_u64().unwrap()
+    }
+
     /// The offset of the newest event.
     pub async fn head(&self) -> u64 {
         self.metric("trunkline_journal_head_offset").await.unwrap()

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,12 +15,13 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use trunkline_brokers::{AmqpBroker, AmqpSource};
 use trunkline_config::{Diagnostics, Document, Section, Severity, UnknownKeys};
 use trunkline_core::Event;
 use trunkline_testkit::contract::Arrived;
+use trunkline_testkit::rabbitmq::keep_queues;
+pub(crate) use trunkline_testkit::rabbitmq::{eval, eval_shared};
 use trunkline_testkit::services::{self, PASSWORD, Private, USER};
 
 use crate::servers::until;
@@ -67,12 +67,9 @@ impl Place {
     }
 
     /// Creates the queue, on a server of a test's own that is going to be killed.
-    ///
-    /// RabbitMQ 3.10 may forget a durable queue, with all that it has confirmed, when it is killed soon after the queue was
-    /// created: of that it keeps a log, which it writes out later. Any client sees that; so here the log is written out at once.
     pub(crate) async fn create_for_good(&self, server: &Private) {
         self.client().await.count(&self.queue).await;
-        assert_eq!(eval(server, "mnesia:dump_log().").await, "dumped");
+        keep_queues(server).await;
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -197,33 +194,6 @@ pub(crate) fn source(yaml: &str) -> AmqpSource {
     let (source, said) = read(yaml, |section| AmqpSource::from_section(section, Path::new("/nowhere"), &|_| None));
     assert_eq!(said, [""; 0], "{yaml}");
     source.unwrap()
-}
-
-/// Runs an expression in a server of a test's own, and gives what comes of it.
-pub(crate) async fn eval(server: &Private, expression: &str) -> String {
-    eval_at(server.directory(), server.port("rabbitmq"), expression).await
-}
-
-/// Runs an expression in the server that all tests share, and gives what comes of it.
-pub(crate) async fn eval_shared(expression: &str) -> String {
-    eval_at(&services::dir(), services::port("rabbitmq"), expression).await
-}
-
-/// Asks as another node of Erlang: `rabbitmqctl` is a virtual machine of its own, which takes seconds to start.
-async fn eval_at(directory: &Path, port: u16, expression: &str) -> String {
-    let base = port - 1;
-    let cookie = std::fs::read_to_string(directory.join("rabbitmq/.erlang.cookie")).unwrap();
-    let mut call = tokio::process::Command::new("erl_call")
-        .args(["-sname", &format!("trunkline-{base}@localhost"), "-c", cookie.trim(), "-e"])
-        .env("ERL_EPMD_PORT", (base + 4).to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    call.stdin.take().unwrap().write_all(format!("{expression}\n").as_bytes()).await.unwrap();
-    let answer = String::from_utf8(call.wait_with_output().await.unwrap().stdout).unwrap();
-    let value = answer.strip_prefix("{ok, ").and_then(|answer| answer.strip_suffix('}'));
-    value.unwrap_or_else(|| panic!("{expression} {answer}")).to_owned()
 }
 
 /// Makes the server say that it is short of disk, so that it takes no messages.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trunkline_testkit::rabbitmq::keep_queues;
 use trunkline_testkit::services::Private;
 use trunkline_testkit::{Program, Project, file_events};
 
@@ -50,6 +51,10 @@ async fn killed(name: &'static str) {
         until("enough is acknowledged", async || seen.acknowledged() >= enough).await;
     };
     so_many_more(2_000).await;
+    if name == "rabbitmq" {
+        until("it has published", async || program.settled_below(name).await > 1).await;
+        keep_queues(&server).await;
+    }
     server.kill().await;
     so_many_more(2_000).await;
     server.start_again().await;
