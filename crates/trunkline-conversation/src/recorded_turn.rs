@@ -66,7 +66,7 @@ impl<'a> RecordedTurn<'a> {
 
     /// Records what is not recorded yet together with the end of the turn, and shows it.
     pub(crate) async fn end(mut self) -> Result<(), Unrecorded> {
-        if self.is_begun && self.is_streamed {
+        if self.is_begun {
             self.show_streamed_before().await?;
         }
         let Self { partition, asked, .. } = self;
