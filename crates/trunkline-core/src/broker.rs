@@ -156,3 +156,60 @@ impl Outcome {
         vec![self; count]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::{NewEvent, Timestamp};
+
+    /// A broker that answers everything with something of its own.
+    #[derive(Default)]
+    struct Own {
+        is_closed: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Broker for Own {
+        async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+            Outcome::retry("own").all(batch.events.len())
+        }
+
+        async fn is_ready(&self) -> Result<(), String> {
+            Err("own".to_owned())
+        }
+
+        async fn position(&self, _cursor: &CursorKey) -> Result<Option<Offset>, String> {
+            Ok(Some(7))
+        }
+
+        async fn close(&self) {
+            self.is_closed.store(true, Ordering::Relaxed);
+        }
+
+        fn request_timeout(&self) -> Option<Duration> {
+            Some(Duration::from_secs(7))
+        }
+
+        fn writes_without_ids_to(&self) -> Option<Place> {
+            Some("own".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shared_broker_is_asked_for_everything_that_it_answers_itself() {
+        let shared = Arc::new(Own::default());
+        let journal = JournalId::random();
+        let event = NewEvent::parse(br#"{"sender_id": "a", "event": "restart"}"#, None, 1.0).unwrap();
+        let event = Arc::new(event.recorded(journal, Timestamp(1), 1));
+        let cursor = CursorKey { journal, subscription: "s".into() };
+        assert_eq!(Broker::position(&shared, &cursor).await, Ok(Some(7)));
+        assert_eq!(Broker::publish(&shared, &Batch::new(vec![event], cursor)).await, [Outcome::retry("own")]);
+        assert_eq!(Broker::is_ready(&shared).await, Err("own".to_owned()));
+        assert_eq!(Broker::request_timeout(&shared), Some(Duration::from_secs(7)));
+        assert_eq!(Broker::writes_without_ids_to(&shared), Some("own".into()));
+        Broker::close(&shared).await;
+        assert!(shared.is_closed.load(Ordering::Relaxed));
+    }
+}

@@ -485,7 +485,13 @@ mod tests {
 
     #[test]
     fn an_action_is_told_by_its_member_and_not_by_its_text() {
-        let name = |text: &str| event(text, None).unwrap().action_name();
+        let name = |text: &str| {
+            let new = event(text, None).unwrap();
+            let name = new.action_name();
+            // The same on record.
+            assert_eq!(new.recorded(JournalId::random(), Timestamp(1), 1).action_name(), name);
+            name
+        };
         assert_eq!(name(r#"{"sender_id": "c", "event": "action", "name": "action_listen"}"#).as_deref(), Some("action_listen"));
         assert_eq!(name(r#"{"sender_id": "c", "event": "action", "name": null, "x": {"name": "action_listen"}}"#), None);
         assert_eq!(name(r#"{"sender_id": "c", "event": "slot", "name": "action_listen", "value": 1}"#), None);
