@@ -123,8 +123,10 @@ impl Running {
     }
 
     pub(crate) async fn drain(self) {
+        assert!(!self.delivery.has_ended(), "it works until it is told to stop");
         self.shutdown.drain.cancel();
         soon(self.delivery.ended()).await;
+        assert!(self.delivery.has_ended());
     }
 
     pub(crate) async fn force(self) {
