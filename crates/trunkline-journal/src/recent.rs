@@ -65,3 +65,50 @@ impl Recent {
         run.events.get(index).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{JournalId, NewEvent, Timestamp};
+
+    use super::*;
+
+    /// An event whose body has `bytes`.
+    fn event(offset: Offset, bytes: usize) -> Arc<Event> {
+        let new = NewEvent::parse(br#"{"sender_id": "a", "event": "restart"}"#, None, 1.0).unwrap();
+        let new = NewEvent { body: vec![b' '; bytes].into(), ..new };
+        Arc::new(new.recorded(JournalId::random(), Timestamp(1), offset))
+    }
+
+    fn offsets(recent: &Recent, from: Offset, limits: Limits) -> Option<Vec<Offset>> {
+        Some(recent.read(from, limits)?.iter().map(|event| event.offset).collect())
+    }
+
+    #[test]
+    fn as_many_are_read_as_the_limits_allow_and_one_at_the_least() {
+        let recent = Recent::new(1 << 20);
+        assert_eq!(offsets(&recent, 1, Limits::default()), None);
+        recent.extend((5..9).map(|offset| event(offset, 100)));
+        let read = |from: Offset, events: usize, bytes: usize| offsets(&recent, from, Limits { events, bytes });
+        assert_eq!(read(5, 9, 1_000), Some(vec![5, 6, 7, 8]));
+        assert_eq!(read(6, 2, 1_000), Some(vec![6, 7]));
+        assert_eq!((read(5, 9, 299), read(5, 9, 300)), (Some(vec![5, 6]), Some(vec![5, 6, 7])));
+        assert_eq!(read(8, 9, 1), Some(vec![8]));
+        assert_eq!((read(9, 9, 9), read(4, 9, 9)), (Some(vec![]), None));
+        assert_eq!(recent.get(7).map(|event| event.offset), Some(7));
+        assert!(recent.get(4).is_none() && recent.get(9).is_none());
+    }
+
+    #[test]
+    fn the_oldest_go_when_they_weigh_too_much_and_all_go_at_a_gap() {
+        let recent = Recent::new(3 * (100 + OVERHEAD));
+        let all = || offsets(&recent, recent.events.read().unwrap().events.front().unwrap().offset, Limits::default()).unwrap();
+        recent.extend((1..4).map(|offset| event(offset, 100)));
+        assert_eq!(all(), [1, 2, 3]);
+        recent.extend([event(4, 101)].into_iter());
+        assert_eq!(all(), [3, 4]);
+        recent.extend([event(5, 1)].into_iter());
+        assert_eq!(all(), [3, 4, 5]);
+        recent.extend([event(7, 1)].into_iter());
+        assert_eq!(all(), [7]);
+    }
+}
