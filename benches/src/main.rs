@@ -126,7 +126,7 @@ enum Group {
 pub(crate) struct Bench {
     /// The program under test.
     pub(crate) binary: PathBuf,
-    /// What it is compared with, when that is not the constant server.
+    /// Another program to compare it with, in place of the constant server.
     pub(crate) baseline: Option<PathBuf>,
     /// Where fresh project directories are made.
     pub(crate) dir: PathBuf,

@@ -48,8 +48,8 @@ pub enum Contradiction {
     },
 }
 
-/// The first contradiction in a plan.
-pub(crate) fn find(plan: &Plan) -> Result<(), Contradiction> {
+/// Refuses a plan for its first contradiction.
+pub(crate) fn check(plan: &Plan) -> Result<(), Contradiction> {
     let Plan { brokers, channels, sources, .. } = plan;
     names(BROKER, brokers.iter().map(|broker| broker.subscription.name.as_str()))?;
     names("channel", channels.iter().map(|channel| channel.name()))?;

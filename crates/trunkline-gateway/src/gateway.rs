@@ -86,7 +86,7 @@ pub enum Stopped {
 impl Gateway {
     /// Opens the journal of `plan`, starts what delivers its events, and listens.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        contradiction::find(&plan)?;
+        contradiction::check(&plan)?;
         let listener = listen(&plan).await?;
         let (directory, options) = (plan.journal.directory.clone(), plan.journal.options.clone());
         // Opening reads and writes files, and may make the index anew.
@@ -98,7 +98,7 @@ impl Gateway {
 
     /// The same on a journal that is open already. The commands of this machine do not find it.
     pub async fn start_on(plan: Plan, appender: Appender) -> Result<Self, StartError> {
-        contradiction::find(&plan)?;
+        contradiction::check(&plan)?;
         let listener = listen(&plan).await?;
         Self::run(plan, listener, appender, None).await
     }

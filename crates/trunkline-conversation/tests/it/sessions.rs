@@ -45,35 +45,19 @@ async fn bring(answered: &Answered, door: Door) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_said_elsewhere_keeps_the_session_alive() {
     for door in [Door::Events, Door::TrackerEvents, Door::Messages, Door::Source] {
-        let time = Standing::new();
-        let (answered, _faults) =
-            Answered::in_memory(Options { clock: time.clock(), ..Options::default() }, Parrot::default()).await;
+        let (answered, time) = with_clock(EXPIRATION).await;
         answered.say("ann", "hello").await;
         time.pass(Duration::from_mins(50));
         bring(&answered, door).await;
         time.pass(Duration::from_mins(50));
         answered.say("ann", "again").await;
-        let starts = answered.types("ann").await.iter().filter(|name| *name == START).count();
-        assert_eq!(starts, 1, "{door:?}: {:?}", answered.types("ann").await);
+        assert_eq!(starts(&answered).await, 1, "{door:?}: {:?}", answered.types("ann").await);
         // An hour of silence ends it all the same.
         time.pass(Duration::from_mins(61));
         answered.say("ann", "later").await;
-        assert_eq!(answered.types("ann").await.iter().filter(|name| *name == START).count(), 2, "{door:?}");
+        assert_eq!(starts(&answered).await, 2, "{door:?}");
         answered.stop().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_keeps_no_session_alive() {
-    let (answered, time) = with_clock(EXPIRATION).await;
-    answered.say("ann", "hello").await;
-    time.pass(Duration::from_mins(50));
-    let slot = event("ann", "slot", r#", "name": "a", "value": 1"#);
-    assert!(answered.carry(&[slot], None).await[0].recorded.is_ok());
-    time.pass(Duration::from_mins(20));
-    answered.say("ann", "again").await;
-    assert_eq!(starts(&answered).await, 2);
-    answered.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,16 +148,23 @@ async fn a_session_ends_when_its_time_has_passed_and_not_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_message_that_is_recorded_keeps_a_session_alive() {
-    let (answered, time) = with_clock(Duration::from_hours(1)).await;
-    texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
-    time.pass(Duration::from_mins(50));
-    // Neither a slot, nor what was said before and comes again.
-    answered.carry(&[event("ann", "slot", r#", "name": "a", "value": 1"#)], None).await;
-    texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
-    time.pass(Duration::from_mins(20));
-    answered.say("ann", "again").await;
-    assert_eq!(starts(&answered).await, 2);
-    answered.stop().await;
+    // Neither a slot, nor what was said before and comes again; each by itself, because a repetition has the journal looked at anew.
+    for (has_slot, is_repeated) in [(true, false), (false, true), (true, true)] {
+        let (answered, time) = with_clock(EXPIRATION).await;
+        texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
+        time.pass(Duration::from_mins(50));
+        if has_slot {
+            let slot = event("ann", "slot", r#", "name": "a", "value": 1"#);
+            assert!(answered.carry(&[slot], None).await[0].recorded.is_ok());
+        }
+        if is_repeated {
+            texts(answered.converse("ann", "hello", Some("k")).await.unwrap()).await;
+        }
+        time.pass(Duration::from_mins(20));
+        answered.say("ann", "again").await;
+        assert_eq!(starts(&answered).await, 2, "slot {has_slot}, repeated {is_repeated}");
+        answered.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Plans that contradict themselves, which no file was read for.
+//! Plans made in code that contradict themselves.
 
 use std::sync::Arc;
 
