@@ -1,6 +1,6 @@
 //! One append after another within a conversation.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
@@ -8,23 +8,23 @@ use xxhash_rust::xxh3::xxh3_64;
 /// So many conversations can be appended to at the same time; two share a lock by chance.
 const LOCKS: usize = 4_096;
 
-/// A lock for every conversation.
+/// A lock for every conversation. One is made when it is first taken, so that a gateway with little to do stays small.
 #[derive(Debug)]
-pub(super) struct Locks(Vec<Arc<Mutex<()>>>);
+pub(super) struct Locks(Vec<OnceLock<Arc<Mutex<()>>>>);
 
 /// Holds the lock of a conversation, wherever it goes.
 pub(super) type Guard = OwnedMutexGuard<()>;
 
 impl Default for Locks {
     fn default() -> Self {
-        Self((0..LOCKS).map(|_| Arc::default()).collect())
+        Self(vec![OnceLock::new(); LOCKS])
     }
 }
 
 impl Locks {
     /// Held while a conversation is looked at and appended to.
     pub(super) async fn one(&self, conversation: &str) -> Guard {
-        Arc::clone(&self.0[place(conversation)]).lock_owned().await
+        self.lock(place(conversation)).await
     }
 
     /// The same for several conversations. All who take several take them in one order, so none waits for another in a ring.
@@ -34,9 +34,13 @@ impl Locks {
         places.dedup();
         let mut guards = Vec::with_capacity(places.len());
         for place in places {
-            guards.push(Arc::clone(&self.0[place]).lock_owned().await);
+            guards.push(self.lock(place).await);
         }
         guards
+    }
+
+    async fn lock(&self, place: usize) -> Guard {
+        Arc::clone(self.0[place].get_or_init(Arc::default)).lock_owned().await
     }
 }
 
@@ -53,7 +57,8 @@ mod tests {
         let locks = Locks::default();
         let several = locks.several(["a", "b", "a"].into_iter()).await;
         assert_eq!(several.len(), 2);
-        assert!(locks.0[place("a")].try_lock().is_err() && locks.0[place("b")].try_lock().is_err());
+        let is_locked = |name| locks.0[place(name)].get().is_some_and(|lock| lock.try_lock().is_err());
+        assert!(is_locked("a") && is_locked("b") && !is_locked("c"));
         drop(several);
         let one = locks.one("b").await;
         let waiting = locks.several(["b", "a"].into_iter());
