@@ -168,16 +168,24 @@ impl Digest {
         self.add(text);
     }
 
+    #[inline]
     fn add(&mut self, part: &[u8]) {
-        if self.filled + part.len() > self.small.len() {
-            self.flush();
-        }
         match self.small.get_mut(self.filled..self.filled + part.len()) {
             Some(place) => {
                 place.copy_from_slice(part);
                 self.filled += part.len();
             }
-            None => self.hasher.update(part),
+            None => self.add_beyond(part),
+        }
+    }
+
+    /// Adds a part that there is no more room for.
+    fn add_beyond(&mut self, part: &[u8]) {
+        self.flush();
+        if part.len() < self.small.len() {
+            self.add(part);
+        } else {
+            self.hasher.update(part);
         }
     }
 
