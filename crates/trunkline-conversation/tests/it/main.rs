@@ -9,3 +9,4 @@ mod maybe;
 mod sessions;
 mod sources;
 mod tracked;
+mod tracker;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use trunkline_conversation::sources::{self, Metrics, RunningSource};
 use trunkline_journal::{Options, Status};
@@ -9,9 +11,12 @@ use trunkline_journal::{Options, Status};
 use crate::common::{Answered, Batches, Parrot, event, eventually, received, user};
 
 fn start(answered: &Answered, source: &Batches) -> (RunningSource, CancellationToken) {
+    start_counted(answered, source, &Metrics::default())
+}
+
+fn start_counted(answered: &Answered, source: &Batches, metrics: &Metrics) -> (RunningSource, CancellationToken) {
     let stop = CancellationToken::new();
-    let running =
-        sources::start("log".into(), Arc::new(source.clone()), answered.partitions.clone(), &Metrics::default(), stop.clone());
+    let running = sources::start("log".into(), Arc::new(source.clone()), answered.partitions.clone(), metrics, stop.clone());
     (running, stop)
 }
 
@@ -104,4 +109,53 @@ async fn what_was_published_here_is_left_out_when_it_comes_back() {
     assert_eq!(answered.journal().head(), 2);
     assert!(!running.status().connected);
     answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_waits_while_nothing_can_be_recorded_and_says_why() {
+    let (answered, faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
+    let source = Batches::default();
+    faults.refuse();
+    source.push(vec![received(Some("1"), &user("ann", "hi"))]);
+    let (running, stop) = start(&answered, &source);
+    let problem = || running.status().problem;
+    eventually(async || problem().as_deref().is_some_and(|problem| problem.contains("the disk is full"))).await;
+    assert_eq!((source.settled(), running.status().connected), (0, true));
+    faults.mend();
+    eventually(async || source.settled() == 1).await;
+    assert_eq!((problem(), answered.journal().head()), (None, 1));
+    stop.cancel();
+    running.ended().await;
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_event_is_kept_and_everything_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (answered, source, metrics) = (Answered::at(directory.path()).await, Batches::default(), Metrics::default());
+    // Two events to the second may be two that look alike; two to the last digit of it are one.
+    let (whole, exact) = (user("ann", "hi").replace("1.5", "1.0"), user("ann", "hi"));
+    source.push([&whole, &whole, &exact, &exact].map(|body| received(None, body)).into());
+    source.push(vec![received(Some("5"), "no event")]);
+    let (running, stop) = start_counted(&answered, &source, &metrics);
+    eventually(async || source.settled() == 5).await;
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    for (name, value) in [
+        ("received_events_total", 5),
+        ("appended_events_total", 3),
+        ("duplicate_events_total", 1),
+        ("rejected_events_total", 1),
+        ("connected", 1),
+    ] {
+        assert!(text.contains(&format!("source_{name}{{source=\"log\"}} {value}\n")), "{name}: {text}");
+    }
+    stop.cancel();
+    running.ended().await;
+    answered.stop().await;
+    let kept = std::fs::read_dir(directory.path().join("rejected")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_to_string(kept).unwrap();
+    assert!(kept.contains("no event") && kept.contains("a batch"), "{kept}");
 }

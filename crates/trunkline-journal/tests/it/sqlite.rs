@@ -1,9 +1,12 @@
 //! What the engine of SQLite does with its files.
 
 use std::fs;
+use std::sync::Arc;
 
 use tempfile::TempDir;
-use trunkline_journal::{Append, By, Journal, Limits, OpenError, Options, ReadOnlyJournal};
+use trunkline_journal::{
+    Append, By, DeadLetterState, Journal, Limits, NewDeadLetter, OpenError, Options, Progress, ReadOnlyJournal,
+};
 
 use super::common::{Opened, event, known, many, tamper};
 
@@ -85,6 +88,8 @@ async fn a_destroyed_page_costs_the_records_on_it() {
     }
     assert_eq!(events + damaged.len(), 2000);
     assert!((1..=60).contains(&damaged.len()), "{damaged:?} lost with one page");
+    let named: Vec<_> = (1..=2000).collect();
+    assert_eq!(journal.events(&named).await.unwrap().len(), events);
     // Whoever sends one of them again is not held up by it for ever.
     let again = opened.append(known(damaged[0])).await;
     assert_eq!((again.duplicate, again.first), (false, 2001));
@@ -141,6 +146,41 @@ async fn what_is_not_indexed_yet_is_found_too_also_from_another_process() {
         (found, next) = (found + page.events.len(), page.next);
     }
     assert_eq!(found, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_reads_all_there_is() {
+    let directory = TempDir::new().unwrap();
+    let opened = Opened::at(directory.path());
+    for number in 0..3 {
+        opened.append(Append::one(event("a", number))).await;
+    }
+    let first = opened.journal.event(1).await.unwrap().unwrap();
+    opened.journal.save_progress("sql", Progress { position: 3, unsettled: Vec::new() }).await.unwrap();
+    let letter = |subscription: &str| NewDeadLetter {
+        subscription: subscription.to_owned(),
+        event: Arc::clone(&first),
+        reason: "no".to_owned(),
+        attempts: 3,
+        state: DeadLetterState::Dead,
+    };
+    let ids = opened.journal.add_dead_letters(vec![letter("sql"), letter("file")]).await.unwrap();
+    let elsewhere = ReadOnlyJournal::open(directory.path()).unwrap();
+    assert_eq!((elsewhere.id(), elsewhere.head().unwrap()), (opened.journal.id(), 3));
+    assert_eq!((elsewhere.event(1).unwrap().as_ref(), elsewhere.event(4).unwrap()), (Some(&first), None));
+    assert_eq!(elsewhere.offset_at(first.time).unwrap(), 1);
+    assert_eq!(elsewhere.subscriptions().unwrap(), opened.journal.subscriptions().await.unwrap());
+    assert_eq!((elsewhere.dead_letter_count().unwrap(), elsewhere.dead_letters(None).unwrap().len()), (2, 2));
+    let (listed, named) = (elsewhere.dead_letters(Some("file")).unwrap(), elsewhere.dead_letter(&ids[1]).unwrap().unwrap());
+    assert_eq!((listed.len(), &listed[0].id, &named.id), (1, &ids[1], &ids[1]));
+    assert_eq!((named.subscription.as_str(), &named.event), ("file", &first));
+    let (stats, here) = (elsewhere.stats().unwrap(), opened.journal.stats().await.unwrap());
+    assert_eq!((stats.first, stats.head, stats.first_time, stats.head_time), (1, 3, here.first_time, here.head_time));
+    // Nothing more than is there.
+    for from in [3, 4, 9] {
+        let chunk = elsewhere.read(from, Limits::default()).unwrap();
+        assert_eq!((chunk.events.len(), chunk.next), (usize::from(from == 3), from.max(4)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

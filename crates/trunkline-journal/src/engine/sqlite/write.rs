@@ -217,3 +217,44 @@ fn apply_one(events: &Connection, change: &Change, time: Timestamp) -> Result<Ch
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use trunkline_core::NewEvent;
+
+    use super::*;
+    use crate::Append;
+    use crate::engine::sqlite;
+
+    fn append(identity: &str) -> Append {
+        let event = NewEvent::parse(br#"{"sender_id": "a", "event": "x"}"#, None, 1.0).unwrap();
+        Append::one(event).known_by(Some(identity.to_owned()))
+    }
+
+    #[test]
+    fn what_a_commit_left_that_nobody_saw_end_is_found_and_numbering_goes_on_behind_it() {
+        let directory = TempDir::new().unwrap();
+        let opened = sqlite::open(directory.path(), &Options::default(), &Arc::default(), 0, || {}).unwrap();
+        let (mut writer, thread) = (opened.writer, opened.thread);
+        let commit = |writer: &mut Database, identity: &str| {
+            let committed = writer.commit(Batch { appends: vec![append(identity)], changes: Vec::new() });
+            committed.map(|committed| committed.appends[0].clone().map(|appended| (appended.last, appended.duplicate)))
+        };
+        assert_eq!(commit(&mut writer, "one"), Ok(Ok((1, false))));
+        // It was written, and the sync failed.
+        let connection = writer.connection.take().unwrap();
+        let left = writer.numbering.number(vec![append("two")], |_, _| Ok(None)).records;
+        row::insert(&connection, &left[0]).unwrap();
+        drop(connection);
+        let broken = commit(&mut writer, "three").unwrap_err();
+        assert!(broken.is_broken && !broken.maybe_recorded, "{broken:?}");
+        let found: Vec<_> = writer.recover().unwrap().iter().map(|record| record.event.offset).collect();
+        assert_eq!(found, [2]);
+        assert_eq!(commit(&mut writer, "two"), Ok(Ok((2, true))));
+        assert_eq!(commit(&mut writer, "three"), Ok(Ok((3, false))));
+        assert!(writer.recover().unwrap().is_empty());
+        writer.close();
+        thread.join().unwrap();
+    }
+}

@@ -433,6 +433,33 @@ mod tests {
     }
 
     #[test]
+    fn what_may_go_is_pruned_part_by_part_and_nothing_when_nothing_may() {
+        let (directory, id) = (TempDir::new().unwrap(), JournalId::random());
+        let mut connection = file::open_for_writing(directory.path(), id, 3).unwrap();
+        let mut entries = Entries::default();
+        for record in [record(id, 1, "a"), record(id, 2, "b"), record(id, 3, "a")] {
+            entries.add(&record);
+        }
+        file::write(&mut connection, &entries).unwrap();
+        let reader = file::open_for_reading(directory.path()).unwrap();
+        // Nobody else works on it.
+        let index = Index { state: Mutex::default(), changed: Condvar::new(), health: Arc::default() };
+        let mut prune = |identities, events, times: u16| {
+            index.allow_pruning(identities, events);
+            let mut part = 0;
+            (0..times).for_each(|_| index.prune(&mut connection, &mut part));
+            part
+        };
+        let named = |name| index.named(&reader, By::Conversation(name), 1, 9).unwrap();
+        let known = |name, key| index.identity(&reader, name, key).unwrap();
+        assert_eq!((prune(1, 1, 3), named("a")), (0, vec![1, 3]));
+        assert_eq!((prune(3, 1, file::PRUNE_PARTS), named("a")), (0, vec![1, 3]));
+        assert_eq!((known("a", "k-1"), known("b", "k-2"), known("a", "k-3")), (vec![], vec![], vec![3]));
+        assert_eq!(prune(0, 3, file::PRUNE_PARTS - 1), file::PRUNE_PARTS - 1);
+        assert_eq!((prune(0, 3, file::PRUNE_PARTS), named("a"), named("b")), (0, vec![3], vec![]));
+    }
+
+    #[test]
     fn many_records_are_written_while_more_come() {
         let indexed = Indexed::start();
         let id = indexed.journal;
