@@ -12,16 +12,13 @@ use trunkline_core::{JournalId, Offset};
 use super::super::read;
 use super::super::row::Found;
 use super::file;
-use super::tail::{Entries, Tail};
+use super::tail::{BATCH, Entries, Tail};
 use crate::engine::Record;
 use crate::shared::Health;
 use crate::{By, ConversationSummary, OpenError};
 
-/// A set of this many records is written at once. Sorted writes get cheaper with size; memory and the time to read the tail
-/// again after a crash set the limit.
-const BATCH: usize = 16_384;
-/// The writer of the journal waits when so many records wait for the index, which bounds the memory.
-const MOST_WAITING: usize = 8 * BATCH;
+/// The writer of the journal waits when so many sets wait for the index, which bounds the memory.
+const MOST_WAITING: usize = 8;
 /// A smaller set is written after this time.
 const REST: Duration = Duration::from_secs(1);
 /// A disk that fails so many writes in a row, one in [`REST`], is given up.
@@ -86,7 +83,7 @@ impl Index {
     /// Adds the records of a commit. Waits while too many wait already.
     pub(in crate::engine::sqlite) fn extend(&self, records: &[Record]) {
         let mut state = self.lock();
-        while state.tail.filling.records >= MOST_WAITING && state.broken.is_none() && !state.closing {
+        while state.tail.filling.batches() >= MOST_WAITING && state.broken.is_none() && !state.closing {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.broken.is_some() {
@@ -95,7 +92,7 @@ impl Index {
         for record in records {
             state.tail.filling.add(record);
         }
-        if state.tail.filling.records >= BATCH {
+        if state.tail.filling.batches() > 0 {
             self.changed.notify_all();
         }
     }
@@ -269,7 +266,7 @@ impl Index {
     fn next_set(&self) -> Option<Arc<Entries>> {
         let mut state = self.lock();
         let deadline = Instant::now() + REST;
-        while state.tail.filling.records < BATCH && !state.closing {
+        while state.tail.filling.batches() == 0 && !state.closing {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -314,7 +311,7 @@ fn merge(found: &mut Vec<Offset>, recent: impl IntoIterator<Item = Offset>) {
 /// Reads the records that the file has not seen and writes all but a last, small set, which it returns.
 fn catch_up(index: &mut Connection, events: &Connection, journal: JournalId, head: Offset) -> Result<Entries, rusqlite::Error> {
     let from = file::indexed_to(index)? + 1;
-    if head.saturating_sub(from) > MOST_WAITING as Offset {
+    if head.saturating_sub(from) > (MOST_WAITING * BATCH) as Offset {
         tracing::info!(from, head, "Reading the journal to make its index");
     }
     let mut entries = Entries::default();
@@ -323,7 +320,7 @@ fn catch_up(index: &mut Connection, events: &Connection, journal: JournalId, hea
         if let Found::Event(record) = found {
             entries.add(&record);
         }
-        if entries.records >= BATCH {
+        if entries.batches() > 0 {
             result = file::write(index, &std::mem::take(&mut entries));
         }
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -13,11 +13,21 @@ use crate::engine::Record;
 /// The offsets of each name of one kind, ascending.
 pub(super) type Named = HashMap<CompactString, Vec<Offset>>;
 
+/// A set of so many records is written at once. Sorted writes get cheaper with size; memory and the time to read the tail
+/// again after a crash set the limit.
+pub(super) const BATCH: usize = 16_384;
+/// The same in bytes, for records with long names.
+const BATCH_BYTES: usize = 8 << 20;
+/// What a name and an identity weigh beside their texts and offsets.
+const OVERHEAD: usize = 64;
+
 /// Entries on their way into the file.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     /// How many records are in here.
     pub(super) records: usize,
+    /// About what they take in memory.
+    bytes: usize,
     /// The newest of them.
     pub(super) last: Offset,
     pub(super) identities: HashMap<i64, Vec<Offset>>,
@@ -39,21 +49,30 @@ impl Entries {
         if let Some(identity) = identity {
             let hash = super::hash(&event.conversation, identity);
             self.identities.entry(hash).or_default().push(event.offset);
+            self.bytes += OVERHEAD;
         }
     }
 
     fn add_name(&mut self, by: By<'_>, offset: Offset) {
         let (kind, name) = numbered(by);
-        match self.names[kind].get_mut(name) {
-            Some(offsets) => offsets.push(offset),
-            None => drop(self.names[kind].insert(name.into(), vec![offset])),
+        self.bytes += size_of::<Offset>();
+        if let Some(offsets) = self.names[kind].get_mut(name) {
+            offsets.push(offset);
+        } else {
+            self.bytes += name.len() + OVERHEAD;
+            self.names[kind].insert(name.into(), vec![offset]);
         }
+    }
+
+    /// How many sets worth writing it is.
+    pub(super) fn batches(&self) -> usize {
+        (self.records / BATCH).max(self.bytes / BATCH_BYTES)
     }
 
     /// Both sets in one; `newer` begins behind this one.
     pub(super) fn joined(&self, newer: &Self) -> Self {
         let records = self.records + newer.records;
-        let mut all = Self { records, last: newer.last.max(self.last), ..Self::default() };
+        let mut all = Self { records, bytes: self.bytes + newer.bytes, last: newer.last.max(self.last), ..Self::default() };
         for set in [self, newer] {
             for (hash, offsets) in &set.identities {
                 all.identities.entry(*hash).or_default().extend(offsets);
@@ -143,6 +162,20 @@ mod tests {
         assert_eq!(tail.named(By::Session("a")), [] as [Offset; 0]);
         let summaries = tail.summaries();
         assert_eq!((summaries["a"], summaries["b"], summaries.len()), ((3, 1, 4), (1, 2, 2), 2));
+    }
+
+    #[test]
+    fn a_set_is_worth_writing_when_it_has_many_records_or_long_names() {
+        let many: Vec<_> = (1..=BATCH as Offset * 2).map(|offset| record(offset, "a", None)).collect();
+        assert_eq!([&many[..BATCH - 1], &many[..BATCH], &many].map(|records| entries(records).batches()), [0, 1, 2]);
+        let long = |offset: Offset| record(offset, &format!("{offset:05}{}", "😀".repeat(250)), None);
+        let weight = 1_005 + OVERHEAD;
+        // Beside its conversation each has the offsets of a user and every second time of a session.
+        let most = BATCH_BYTES / (weight + 21);
+        let mut set = entries(&(1..=most as Offset).map(long).collect::<Vec<_>>());
+        assert_eq!(set.batches(), 0);
+        (1..=100).for_each(|more| set.add(&long(most as Offset + more)));
+        assert_eq!((set.batches(), set.joined(&set).batches()), (1, 2));
     }
 
     #[test]
