@@ -10,6 +10,8 @@ use trunkline_journal::{Journal, Limits, ReadError};
 
 /// So many conversations are remembered; the others are looked up.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("it is not zero");
+/// So many bytes of names at the most.
+const MOST_BYTES: usize = 4 << 20;
 /// How far back the last message, and the last event that names a channel, are searched for, in events.
 const SEARCHED: usize = 1_000;
 /// How much of that is read at once, first and later. Mostly one of the last few events tells all.
@@ -29,26 +31,61 @@ pub(super) struct Known {
 ///
 /// What is taken out leaves an empty place, so that putting it back moves no memory.
 #[derive(Debug)]
-pub(super) struct Memory(Mutex<LruCache<CompactString, Option<Known>>>);
+pub(super) struct Memory(Mutex<Remembered>);
+
+#[derive(Debug)]
+struct Remembered {
+    conversations: LruCache<CompactString, Option<Known>>,
+    /// Of their names, and those of their channels.
+    bytes: usize,
+}
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED)))
+        Self(Mutex::new(Remembered { conversations: LruCache::new(REMEMBERED), bytes: 0 }))
     }
 }
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, LruCache<CompactString, Option<Known>>> {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of a conversation, which is forgotten now.
     pub(super) fn take(&self, conversation: &str) -> Option<Known> {
-        self.lock().get_mut(conversation)?.take()
+        let mut remembered = self.lock();
+        let known = remembered.conversations.get_mut(conversation)?.take()?;
+        remembered.bytes -= known.bytes();
+        Some(known)
     }
 
     pub(super) fn remember(&self, conversation: CompactString, known: Known) {
-        self.lock().put(conversation, Some(known));
+        self.lock().put(conversation, known);
+    }
+}
+
+impl Remembered {
+    fn put(&mut self, conversation: CompactString, known: Known) {
+        self.bytes += conversation.len() + known.bytes();
+        // What had its place, or the oldest when there are too many.
+        let gone = self.conversations.push(conversation, Some(known));
+        self.is_gone(gone);
+        while self.bytes > MOST_BYTES {
+            let oldest = self.conversations.pop_lru();
+            self.is_gone(oldest);
+        }
+    }
+
+    fn is_gone(&mut self, entry: Option<(CompactString, Option<Known>)>) {
+        if let Some((conversation, known)) = entry {
+            self.bytes -= conversation.len() + known.as_ref().map_or(0, Known::bytes);
+        }
+    }
+}
+
+impl Known {
+    fn bytes(&self) -> usize {
+        self.channel.as_ref().map_or(0, CompactString::len)
     }
 }
 
@@ -81,4 +118,55 @@ pub(super) async fn look_up(journal: &Journal, conversation: &str) -> Result<Opt
         known.last_message = known.last_message.or(oldest);
     }
     Ok(is_there.then_some(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many conversations it holds, and their bytes.
+    fn held(memory: &Memory) -> (usize, usize) {
+        let remembered = memory.lock();
+        (remembered.conversations.len(), remembered.bytes)
+    }
+
+    fn known(channel: &str) -> Known {
+        Known { channel: Some(channel.into()), ..Known::default() }
+    }
+
+    #[test]
+    fn what_is_taken_out_is_forgotten_until_it_is_put_back() {
+        let memory = Memory::default();
+        memory.remember("ann".into(), known("rest"));
+        assert_eq!((memory.take("ann"), memory.take("ann"), memory.take("bob")), (Some(known("rest")), None, None));
+        memory.remember("ann".into(), known("kiosk"));
+        assert_eq!((memory.take("ann"), held(&memory)), (Some(known("kiosk")), (1, "ann".len())));
+    }
+
+    #[test]
+    fn the_oldest_go_when_all_names_take_too_many_bytes() {
+        let memory = Memory::default();
+        let name = |number: usize| CompactString::from(format!("{number:01020}"));
+        let most = MOST_BYTES / 2_040;
+        for number in 0..most {
+            memory.remember(name(number), known(&name(number)));
+            // A name that is remembered again is counted once.
+            memory.remember(name(number), known(&name(number)));
+        }
+        assert_eq!(held(&memory), (most, most * 2_040));
+        memory.remember("one".into(), known(&"more".repeat(255)));
+        assert_eq!(memory.take(&name(0)), None);
+        assert!(memory.take(&name(1)).is_some() && memory.take("one").is_some());
+        assert!(held(&memory).1 <= MOST_BYTES);
+    }
+
+    #[test]
+    fn so_many_short_names_are_remembered_and_no_more() {
+        let memory = Memory::default();
+        for number in 0..=REMEMBERED.get() {
+            memory.remember(CompactString::from(format!("{number:05}")), Known::default());
+        }
+        assert_eq!(held(&memory), (REMEMBERED.get(), REMEMBERED.get() * 5));
+        assert_eq!((memory.take("00000"), memory.take("00001")), (None, Some(Known::default())));
+    }
 }
