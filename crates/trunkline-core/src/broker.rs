@@ -162,7 +162,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::{NewEvent, Timestamp};
+    use crate::{NewEvent, Reader, Received, Receiver, Timestamp};
 
     /// A broker that answers everything with something of its own.
     #[derive(Default)]
@@ -211,5 +211,43 @@ mod tests {
         assert_eq!(Broker::writes_without_ids_to(&shared), Some("own".into()));
         Broker::close(&shared).await;
         assert!(shared.is_closed.load(Ordering::Relaxed));
+        let own = Own::default();
+        Receiver::close(&own).await;
+        assert!(own.is_closed.load(Ordering::Relaxed));
+    }
+
+    /// A broker and a reader that say no more than they have to.
+    struct Plain;
+
+    #[async_trait]
+    impl Broker for Plain {
+        async fn publish(&self, batch: &Batch) -> Vec<Outcome> {
+            Outcome::Delivered.all(batch.events.len())
+        }
+
+        async fn is_ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Reader for Plain {
+        async fn receive(&mut self) -> Result<Option<Vec<Received>>, String> {
+            Ok(None)
+        }
+
+        async fn settle(&mut self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_adapter_that_says_no_more_than_it_must_keeps_no_cursor_and_no_position() {
+        let cursor = CursorKey { journal: JournalId::random(), subscription: "s".into() };
+        assert_eq!(Broker::position(&Plain, &cursor).await, Ok(None));
+        assert_eq!((Plain.request_timeout(), Plain.writes_without_ids_to()), (None, None));
+        assert_eq!(Reader::position(&mut Plain).await, Ok(None));
+        let batch = Batch { deadline: Instant::now() + Duration::from_hours(1), ..Batch::new(Vec::new(), cursor) };
+        assert!(batch.time_left() > Duration::from_mins(59) && batch.time_left() <= Duration::from_hours(1));
     }
 }

@@ -40,11 +40,6 @@ impl Append {
         self.events.first().map_or("", |event| &event.conversation)
     }
 
-    /// What makes this append the same as an earlier one.
-    pub fn identity(&self) -> Option<&str> {
-        self.identity.as_deref()
-    }
-
     /// The events and the identity.
     pub(crate) fn into_parts(self) -> (Vec<NewEvent>, Option<String>) {
         (self.events, self.identity)

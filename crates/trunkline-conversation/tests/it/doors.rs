@@ -5,7 +5,7 @@ use std::time::Duration;
 use trunkline_conversation::Recorded;
 use trunkline_journal::Options;
 
-use crate::common::{Answered, Parrot, user};
+use crate::common::{Answered, Parrot, texts, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_conversation_of_a_list_is_recorded_in_one_piece_and_known_for_itself() {
@@ -30,7 +30,7 @@ async fn a_message_that_comes_twice_at_once_is_recorded_and_answered_once() {
     let (answered, _faults) = Answered::in_memory(Options::default(), Parrot::default()).await;
     for round in 0..20 {
         let (key, conversation) = (format!("k-{round}"), format!("c{round}"));
-        let twice = async || crate::common::texts(answered.converse(&conversation, "hi", Some(&key)).await.unwrap()).await;
+        let twice = async || texts(answered.converse(&conversation, "hi", Some(&key)).await.unwrap()).await;
         let (one, other) = tokio::join!(twice(), twice());
         assert_eq!((one, other), (vec!["hi".to_owned(), "hi!".to_owned()], vec!["hi".to_owned(), "hi!".to_owned()]));
     }
@@ -47,6 +47,10 @@ async fn a_list_that_an_older_program_has_recorded_is_known_as_a_whole() {
     let options = Options { deduplication_window: Duration::from_hours(876_000), ..Options::default() };
     let answered = Answered::at_with(directory.path(), options).await;
     let head = answered.journal().head();
+    // Its replies do not say what they answer; they are all that was said since the turn before.
+    assert_eq!(texts(answered.converse("ann", "hi", Some("k-1")).await.unwrap()).await, ["You said: hello", "Pick"]);
+    assert_eq!(texts(answered.converse("ann", "hi", Some("k-2")).await.unwrap()).await, ["You said: stream", "Pick"]);
+    assert_eq!(answered.journal().head(), head);
     // One identity, stored with the last event, stood for events of two conversations.
     let list = [user("bob", "1"), user("cy", "2")];
     let recorded: Vec<_> = answered.carry(&list, Some("list-1")).await.into_iter().map(|part| part.recorded.unwrap()).collect();

@@ -299,3 +299,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_has_as_many_bytes_as_it_may_and_one_event_at_the_least() {
+    let mut lanes = Lanes::new(LaneMode::One, 1);
+    for offset in 1..=5 {
+        let event = NewEvent::new(Kind::Event, "c", "user", "x".repeat(10));
+        lanes.offer(Arc::new(event.recorded(JournalId::random(), Timestamp(1), offset)), 0, 0);
+    }
+    lanes.advance(6);
+    for (bytes, expected) in [(29, vec![1, 2]), (20, vec![3, 4]), (9, vec![5])] {
+        let batch = lanes.take(BatchLimits { bytes, ..ANY }).unwrap();
+        assert_eq!(offsets(&batch), expected);
+        lanes.settle(done(batch));
+    }
+}
+
+#[test]
+fn reading_begins_again_behind_what_was_tried() {
+    let mut lanes = Lanes::new(LaneMode::One, 1);
+    (1..=3).for_each(|offset| lanes.offer(event(0, offset), 0, 0));
+    lanes.advance(4);
+    let mut batch = lanes.take(BatchLimits { events: 1, ..ANY }).unwrap();
+    batch[0].attempts = 1;
+    lanes.settle(batch.into_iter().map(|owed| (owed, Settled::Again(Instant::now()))).collect());
+    let Progress { position, unsettled } = lanes.progress();
+    assert_eq!((position, unsettled.iter().map(|owed| owed.offset).collect::<Vec<_>>()), (2, vec![1]));
+}
