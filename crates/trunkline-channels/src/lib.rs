@@ -23,7 +23,7 @@ use trunkline_core::{Inbox, Receiver};
 pub use answer::{error, json, json_with};
 pub use body::{Bodies, BodyError, BodyLimits, ReceivedBody};
 pub use callback::Callback;
-pub use idempotency::{InvalidKey, MOST_KEY_BYTES, idempotency_key};
+pub use idempotency::{InvalidKey, idempotency_key};
 pub use problem::{Problem, SEND_AGAIN};
 pub use rest::Rest;
 pub use table::{BuildChannel, ChannelSpec, channels};

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use trunkline_core::{Inbox, InboxError, Incoming, Kind, NewEvent, Offset, Recording, Replies, UserMessage, check_conversation};
+use trunkline_core::{
+    EventError, Inbox, InboxError, Incoming, Kind, NewEvent, Offset, Recording, Replies, UserMessage, check_channel,
+    check_conversation,
+};
 use trunkline_journal::ReadError;
 
 use crate::intake::{Entry, Identity, Recorded, Route, SessionStart, Unrecorded};
@@ -25,7 +28,8 @@ impl Partition {
     /// Records a message, with a session start where one is due.
     async fn take(&self, incoming: &Incoming) -> Result<Recorded, InboxError> {
         let Incoming { message, channel, key } = incoming;
-        check_conversation(&message.sender_id).map_err(|error| InboxError::Invalid(error.to_string()))?;
+        check_conversation(&message.sender_id).map_err(invalid)?;
+        check_channel(message.input_channel.as_deref().unwrap_or_default()).map_err(invalid)?;
         let (kind, session) = match self.recording {
             Recording::Assistant => (Kind::Prompt, SessionStart::Never),
             Recording::Gateway => (Kind::Message, SessionStart::WhenDue),
@@ -74,6 +78,11 @@ impl Partition {
         }
         Ok(replies)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+fn invalid(error: EventError) -> InboxError {
+    InboxError::Invalid(error.to_string())
 }
 
 fn refused(error: Unrecorded) -> InboxError {

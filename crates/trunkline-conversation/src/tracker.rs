@@ -1,17 +1,13 @@
 //! The tracker of a conversation as the HTTP API reads and writes it.
 
 use trunkline_core::json::{self, Layout};
+use trunkline_core::limits::{FREE_GROWTH, MAX_EVENTS, MAX_GROWTH, MAX_TRACKER_BYTES, MAX_TRACKER_EVENTS};
 use trunkline_core::tracker::Tracker;
 use trunkline_core::{Event, EventError, Kind, NewEvent, UserMessage, check_conversation};
 use trunkline_journal::{By, Limits, ReadError};
 
 use crate::intake::{Entry, Identity, Route, SessionStart, Unrecorded};
 use crate::partition::Partition;
-
-/// So many events of a conversation are read into a tracker at the most.
-const MOST_EVENTS: usize = 100_000;
-/// So many bytes of bodies at the most.
-const MOST_BYTES: usize = 64 << 20;
 
 /// Why a tracker was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +23,22 @@ pub enum TrackerError {
     /// There can be no conversation of this name.
     #[error(transparent)]
     Conversation(#[from] EventError),
+    /// They are too many for one request.
+    #[error("a request has {most} events at the most, and this one has {found}; send them in several")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// They become too large.
+    #[error("with the name of the conversation in each, the events become more than {most} bytes; send fewer at once")]
+    TooLarge {
+        /// The bytes that they may become.
+        most: usize,
+    },
     /// Its tracker would take too much memory.
-    #[error("the conversation has more than {MOST_EVENTS} events, or {MOST_BYTES} bytes of them")]
+    #[error("the conversation has more than {MAX_TRACKER_EVENTS} events, or {MAX_TRACKER_BYTES} bytes of them")]
     TooLong,
     /// What was to be appended is not on record, as far as is known.
     #[error(transparent)]
@@ -59,7 +69,7 @@ impl Partition {
     /// conversation and bring none of their own. `key` makes the request the same as an earlier one.
     pub async fn append_events(&self, conversation: &str, raw: &[&[u8]], key: Option<&str>) -> Result<(), TrackerError> {
         let locked = self.intake.lock(conversation).await;
-        let events = parse(conversation, raw, locked.seconds())?;
+        let events = parse(conversation, raw, locked.seconds(), MAX_EVENTS)?;
         let identity = key.map(|key| Identity::key(Route::TrackerEvents, conversation, key));
         locked.append(Entry { events, identity, session: SessionStart::InNewConversation }).await?;
         Ok(())
@@ -68,7 +78,7 @@ impl Partition {
     /// Makes `raw` the tracker of the conversation. As in Rasa, only what goes beyond the number of events stored is published.
     pub async fn replace_events(&self, conversation: &str, raw: &[&[u8]]) -> Result<(), TrackerError> {
         let locked = self.intake.lock(conversation).await;
-        let mut events = parse(conversation, raw, locked.seconds())?;
+        let mut events = parse(conversation, raw, locked.seconds(), MAX_TRACKER_EVENTS)?;
         let stored = self.bodies(conversation).await?.len();
         let added = events.split_off(stored.min(events.len()));
         if stored > 0 {
@@ -117,21 +127,30 @@ impl Partition {
                     bytes += event.body.len();
                 }
             }
-            if bodies.len() > MOST_EVENTS || bytes > MOST_BYTES {
+            if bodies.len() > MAX_TRACKER_EVENTS || bytes > MAX_TRACKER_BYTES {
                 return Err(TrackerError::TooLong);
             }
         }
     }
 }
 
-/// The events of a conversation, each as it came; `now` is the time of one that has none.
-fn parse(conversation: &str, raw: &[&[u8]], now: f64) -> Result<Vec<NewEvent>, TrackerError> {
+/// Up to `most` events of a conversation, each as it came; `now` is the time of one that has none.
+fn parse(conversation: &str, raw: &[&[u8]], now: f64, most: usize) -> Result<Vec<NewEvent>, TrackerError> {
     check_conversation(conversation)?;
-    let parsed = raw
-        .iter()
-        .enumerate()
-        .map(|(index, raw)| NewEvent::parse(raw, Some(conversation), now).map_err(|error| TrackerError::Event { index, error }));
-    parsed.collect()
+    if raw.len() > most {
+        return Err(TrackerError::TooMany { found: raw.len(), most });
+    }
+    let sent: usize = raw.iter().map(|raw| raw.len()).sum();
+    let (most, mut bytes, mut events) = (sent * MAX_GROWTH + FREE_GROWTH, 0, Vec::with_capacity(raw.len()));
+    for (index, raw) in raw.iter().enumerate() {
+        let event = NewEvent::parse(raw, Some(conversation), now).map_err(|error| TrackerError::Event { index, error })?;
+        bytes += event.body.len();
+        if bytes > most {
+            return Err(TrackerError::TooLarge { most });
+        }
+        events.push(event);
+    }
+    Ok(events)
 }
 
 /// The record that replaces the stored events by `events`.

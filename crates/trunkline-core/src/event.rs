@@ -4,12 +4,10 @@ use bytes::Bytes;
 use compact_str::CompactString;
 
 use crate::json::{self, Document, Layout};
+use crate::limits::MAX_NAME_CHARS;
 use crate::message::number;
 use crate::shape::{self, Members, Shape};
 use crate::{BotMessage, EventId, JournalId, Offset, Timestamp, UserMessage};
-
-/// The longest conversation id accepted, in characters: what the `sender_id` column of Rasa's SQL tables holds.
-pub const MAX_CONVERSATION_CHARS: usize = 255;
 
 /// An event as it stands in the journal. Shared by all who read it; the body is never serialised again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,9 +189,12 @@ impl NewEvent {
         {
             return Err(EventError::OtherConversation { expected: expected.to_owned() });
         }
-        if shape == Shape::Flat && members.event_type.is_none() {
+        let event_type = members.event_type.as_deref().unwrap_or_default();
+        if shape == Shape::Flat && event_type.is_empty() {
             return Err(EventError::NoType);
         }
+        check_length(event_type, if shape == Shape::Flat { "event" } else { "payload" })?;
+        check_channel(members.channel.as_deref().unwrap_or_default())?;
         shape.check(document)?;
         let body = match shape {
             Shape::Flat => flat_body(document, &members, conversation, now).into(),
@@ -204,14 +205,15 @@ impl NewEvent {
             user: members.user.as_deref().map(Box::from),
             session: members.session.as_deref().map(Box::from),
             channel: members.channel.as_deref().map(CompactString::from),
-            ..Self::new(Kind::Event, conversation, members.event_type.as_deref().unwrap_or_default(), body)
+            ..Self::new(Kind::Event, conversation, event_type, body)
         })
     }
 
     /// The `user` event of a message, as `kind`.
     pub fn user(message: &UserMessage, kind: Kind, now: f64) -> Self {
         let event = Self::new(kind, &message.sender_id, "user", message.to_event(now));
-        Self { user: message.user(), ..event.with_channel(message.input_channel.as_deref()) }
+        let [user, session] = message.user_and_session();
+        Self { user, session, ..event.with_channel(message.input_channel.as_deref()) }
     }
 
     /// The `bot` event of what the assistant said.
@@ -290,18 +292,28 @@ fn action_name(shape: Shape, event_type: &str, body: &[u8]) -> Option<String> {
     payload.get_str("name").map(Into::into)
 }
 
-/// Checks that `conversation` can be the id of a conversation everywhere: 1 to [`MAX_CONVERSATION_CHARS`] characters and no
-/// NUL, which PostgreSQL does not store.
+/// Checks that `conversation` can be the id of a conversation everywhere: 1 to [`MAX_NAME_CHARS`] characters and no NUL, which
+/// PostgreSQL does not store.
 pub fn check_conversation(conversation: &str) -> Result<(), EventError> {
     check_name(conversation, "sender_id")
 }
 
-fn check_name(conversation: &str, member: &'static str) -> Result<(), EventError> {
-    let expected = if conversation.is_empty() {
-        "at least one character"
-    } else if conversation.contains('\0') {
+/// Checks that `channel` can be the name of a channel: [`MAX_NAME_CHARS`] characters at the most and no NUL.
+pub fn check_channel(channel: &str) -> Result<(), EventError> {
+    check_length(channel, "input_channel")
+}
+
+fn check_name(name: &str, member: &'static str) -> Result<(), EventError> {
+    if name.is_empty() {
+        return Err(EventError::Member { member, expected: "at least one character" });
+    }
+    check_length(name, member)
+}
+
+fn check_length(name: &str, member: &'static str) -> Result<(), EventError> {
+    let expected = if name.contains('\0') {
         "no NUL character"
-    } else if conversation.len() > MAX_CONVERSATION_CHARS && conversation.chars().count() > MAX_CONVERSATION_CHARS {
+    } else if name.len() > MAX_NAME_CHARS && name.chars().count() > MAX_NAME_CHARS {
         "255 characters at most"
     } else {
         return Ok(());
@@ -402,6 +414,26 @@ mod tests {
     }
 
     #[test]
+    fn types_and_channels_have_255_characters_at_the_most() {
+        for (length, is_fine) in [(255, true), (256, false)] {
+            let name = "é".repeat(length);
+            for (text, member) in [
+                (format!(r#"{{"event": "{name}"}}"#), "event"),
+                (format!(r#"{{"event": "user", "input_channel": "{name}"}}"#), "input_channel"),
+                (format!(r#"{{"conversation_id": "u", "{name}": {{}}}}"#), "payload"),
+                (format!(r#"{{"conversation_id": "u", "user": {{"input_channel": "{name}"}}}}"#), "input_channel"),
+            ] {
+                let refused = EventError::Member { member, expected: "255 characters at most" };
+                assert_eq!(event(&text, Some("u")).err(), (!is_fine).then_some(refused), "{text}");
+            }
+        }
+        for text in [r#"{"event": "a\u0000"}"#, r#"{"event": "user", "input_channel": "\u0000"}"#] {
+            assert!(event(text, Some("u")).unwrap_err().to_string().ends_with("must be no NUL character"), "{text}");
+        }
+        assert!(event(r#"{"event": "user", "input_channel": ""}"#, Some("u")).is_ok());
+    }
+
+    #[test]
     fn what_is_no_event_is_refused_by_name() {
         for (text, member) in [
             ("[", ""),
@@ -466,8 +498,8 @@ mod tests {
         let name = |event: NewEvent| (event.user.map(String::from), event.session.map(String::from));
         let flat = r#"{"sender_id": "c", "event": "user", "user_id": "alice", "metadata": {"session_id": "s1"}}"#;
         assert_eq!(name(event(flat, None).unwrap()), (Some("alice".to_owned()), Some("s1".to_owned())));
-        let message = UserMessage::new(Some("hi"), "c", None, Some(r#"{"user_id": "alice"}"#));
-        assert_eq!(name(NewEvent::user(&message, Kind::Message, 1.0)), (Some("alice".to_owned()), None));
+        let message = UserMessage::new(Some("hi"), "c", None, Some(r#"{"user_id": "alice", "session_id": "s1"}"#));
+        assert_eq!(name(NewEvent::user(&message, Kind::Message, 1.0)), (Some("alice".to_owned()), Some("s1".to_owned())));
         for (length, is_kept) in [(255, true), (256, false)] {
             let flat = format!(r#"{{"sender_id": "c", "event": "user", "user_id": "{}"}}"#, "a".repeat(length));
             assert_eq!(event(&flat, None).unwrap().user.is_some(), is_kept);

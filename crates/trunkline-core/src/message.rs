@@ -55,13 +55,13 @@ impl UserMessage {
         )
     }
 
-    /// The person who wrote it, where the channel gave a `user_id` in the metadata.
-    pub(crate) fn user(&self) -> Option<Box<str>> {
+    /// The person who wrote it and the session, where the channel gave a `user_id` and a `session_id` in the metadata.
+    pub(crate) fn user_and_session(&self) -> [Option<Box<str>>; 2] {
         if self.metadata == "{}" {
-            return None;
+            return [None, None];
         }
-        let metadata = json::lay_out(self.metadata.as_bytes(), Layout::Dumps).ok()?;
-        shape::name(&metadata, "user_id").map(|name| name.as_ref().into())
+        let metadata = json::lay_out(self.metadata.as_bytes(), Layout::Dumps).ok();
+        ["user_id", "session_id"].map(|key| shape::name(metadata.as_ref()?, key).map(|name| name.as_ref().into()))
     }
 
     /// Reads what [`UserMessage::to_event`] wrote.

@@ -39,7 +39,11 @@ def main():
 
     broker = None
     for line in sys.stdin:
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError as error:  # a number of more digits than Python reads
+            answer(type="outcome", id=line.split('"')[7], outcome="reject", reason=str(error))
+            continue
         kind = message["type"]
         if kind == "hello":
             if message["version"] != 1:

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 import traceback
 
@@ -184,6 +185,15 @@ async def publish(broker, judge, event_id, event):
     return answer
 
 
+def unreadable(line, error):
+    """The outcome of an event that Python cannot read. Its id stands in front of it."""
+    found = re.match(rb'\{"type":"publish","id":"([0-9a-f-]+)"', line)
+    if found is None:
+        raise error
+    reason = f"Python cannot read the event: {described(error)}"
+    return {"type": "outcome", "id": found[1].decode(), "outcome": "reject", "reason": reason}
+
+
 async def serve(source, sink):
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=LONGEST_LINE)
@@ -205,7 +215,11 @@ async def serve(source, sink):
         line = await lines.readline()
         # Without this a class that leaves work to the event loop would starve it.
         await asyncio.sleep(0)
-        message = json.loads(line) if line else {"type": "close"}
+        try:
+            message = json.loads(line) if line else {"type": "close"}
+        except (ValueError, RecursionError) as error:
+            answer(unreadable(line, error))
+            continue
         if message["type"] == "publish":
             answer(await publish(broker, judge, message["id"], message["event"]))
         elif message["type"] == "ready":

@@ -13,7 +13,7 @@ use trunkline_testkit::python;
 
 use crate::common::{batch, deliver, event, key, reason};
 use crate::exec::build;
-use crate::exec_python::{assert_arrived, fixture};
+use crate::exec_python::{assert_arrived, fixture, with_endless_number};
 
 fn example(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/brokers").join(file)
@@ -30,6 +30,9 @@ async fn the_one_in_python_keeps_each_message_once() {
     deliver(&*broker, &batch(&events, &key())).await;
     // Those that come again change nothing.
     deliver(&*broker, &batch(&events[500..], &key())).await;
+    let outcomes = broker.publish(&batch(&[with_endless_number(&events[0])], &key())).await;
+    assert!(reason(&outcomes[0]).contains("4300"), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Outcome::Reject { .. }));
     broker.close().await;
     let messages: Vec<&Arc<Event>> = events.iter().filter(|event| ["user", "bot"].contains(&event.event_type.as_str())).collect();
     let database = rusqlite::Connection::open(directory.path().join("kept.db")).unwrap();

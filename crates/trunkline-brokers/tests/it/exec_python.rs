@@ -78,6 +78,34 @@ pub(crate) fn assert_arrived(lines: &str, events: &[Arc<Event>]) {
     }
 }
 
+/// `event` with a number that has more digits than Python reads.
+pub(crate) fn with_endless_number(event: &Event) -> Arc<Event> {
+    let body = format!(r#"{{"sender_id": "a", "event": "slot", "timestamp": 1.5, "name": "n", "value": {}}}"#, "9".repeat(4_301));
+    Arc::new(Event { body: body.into(), ..event.clone() })
+}
+
+#[tokio::test]
+async fn an_event_that_python_cannot_read_is_rejected_and_the_class_goes_on() {
+    let source = r#"
+class Broker:
+    @classmethod
+    def from_endpoint_config(cls, config):
+        return cls()
+
+    def publish(self, event):
+        with open("arrived", "a") as arrived:
+            arrived.write(event["text"] + "\n")
+"#;
+    let class = Class::without_rasa(source, "url: x");
+    let outcomes = class.publish(&[event(1, "a", "1"), with_endless_number(&event(2, "b", "2")), event(3, "c", "3")]).await;
+    assert!(
+        matches!(&outcomes[1], Outcome::Reject { reason } if reason.contains("Python cannot read the event")),
+        "{outcomes:?}"
+    );
+    assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Delivered, &Outcome::Delivered));
+    assert_eq!(class.file("arrived").lines().count(), 2);
+}
+
 #[tokio::test]
 async fn a_subclass_of_rasas_own_runs_unchanged() {
     let source = r#"

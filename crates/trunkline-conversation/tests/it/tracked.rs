@@ -64,7 +64,7 @@ impl Kept {
     }
 
     async fn say(&self, text: &str) -> Vec<String> {
-        let metadata = Some(r#"{"user_id": "ann@home"}"#);
+        let metadata = Some(r#"{"user_id": "ann@home", "session_id": "s-1"}"#);
         let message = UserMessage::new(Some(text), "ann", Some("rest"), metadata);
         let incoming = Incoming { message, channel: "rest".into(), key: None };
         texts(self.partitions.converse(incoming, false).await.unwrap()).await
@@ -158,11 +158,11 @@ async fn an_assistant_that_failed_or_kept_nothing_has_its_turn_written_for_it() 
         let mut shown = String::new();
         for event in &kept.published().await[before..] {
             let apology = event.body.windows(9).any(|bytes| bytes == b"\"apology\"");
-            let (user, answers) = (event.user.as_deref().unwrap_or("-"), event.answers.is_some());
-            writeln!(shown, "{} {user} {answers} {apology}", event.event_type).unwrap();
+            let [user, session] = [&event.user, &event.session].map(|name| name.as_deref().unwrap_or("-"));
+            writeln!(shown, "{} {user} {session} {} {apology}", event.event_type, event.answers.is_some()).unwrap();
         }
-        let apology = if text == "fail" { "bot - true true\n" } else { "" };
-        assert_eq!(shown, format!("user ann@home false false\nbot - true false\n{apology}action - false false\n"));
+        let apology = if text == "fail" { "bot - - true true\n" } else { "" };
+        assert_eq!(shown, format!("user ann@home s-1 false false\nbot - - true false\n{apology}action - - false false\n"));
     }
     // Then it goes on where its own tracker stood.
     let before = kept.published().await.len();

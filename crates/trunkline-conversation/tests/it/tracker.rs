@@ -116,3 +116,22 @@ async fn a_tracker_that_would_take_too_much_memory_is_refused() {
     assert!(matches!(answered.replace("bob", &[]).await, Err(TrackerError::TooLong)));
     answered.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_so_many_events_and_they_become_so_large() {
+    let answered = start().await;
+    let smallest = r#"{"event":"x"}"#.to_owned();
+    let error = answered.append("ann", &vec![smallest.clone(); 10_001], None).await.unwrap_err();
+    assert!(matches!(error, TrackerError::TooMany { found: 10_001, most: 10_000 }), "{error}");
+    // Each of them gets the name of the conversation, which is longer than it is itself.
+    let long = "😀".repeat(255);
+    let most = 4 * smallest.len() * 30 + (64 << 10);
+    let error = answered.append(&long, &vec![smallest.clone(); 30], None).await.unwrap_err();
+    assert!(matches!(error, TrackerError::TooLarge { most: found } if found == most), "{error}");
+    assert!(matches!(answered.replace(&long, &vec![smallest.clone(); 30]).await, Err(TrackerError::TooLarge { .. })));
+    assert_eq!(answered.journal().head(), 0);
+    answered.append(&long, &vec![smallest.clone(); 20], None).await.unwrap();
+    answered.append("ann", &vec![event("ann", "x", ""); 10_000], None).await.unwrap();
+    assert_eq!(answered.journal().head(), 20 + 10_000 + 2 * 3);
+    answered.stop().await;
+}

@@ -3,15 +3,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scanner::scan;
+use super::scanner::{Bounds, scan};
 use super::unquote;
 
 /// The deepest nesting that is read. `serde_json` and many other parsers stop at the same depth.
 pub const MAX_DEPTH: u32 = 128;
-
-/// The deepest nesting accepted from outside. What is recorded and answered has some levels more around it (the parse data of an
-/// event, the list of a tracker), and must still be read by us and by others.
-pub const MAX_INPUT_DEPTH: u32 = 120;
 
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +59,17 @@ pub(super) struct Member {
 
 /// Checks `bytes`, which came from outside, and lays them out anew.
 pub fn lay_out_input(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
-    lay_out_within(bytes, layout, MAX_INPUT_DEPTH)
+    lay_out_within(bytes, layout, Bounds::INPUT)
 }
 
 /// Checks `bytes`, which we or our peers put together, and lays them out anew.
 pub fn lay_out(bytes: &[u8], layout: Layout) -> Result<Document, Error> {
-    lay_out_within(bytes, layout, MAX_DEPTH)
+    lay_out_within(bytes, layout, Bounds::OURS)
 }
 
-fn lay_out_within(bytes: &[u8], layout: Layout, depth: u32) -> Result<Document, Error> {
+fn lay_out_within(bytes: &[u8], layout: Layout, bounds: Bounds) -> Result<Document, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| Error { reason: "invalid UTF-8", at: error.valid_up_to() })?;
-    let (text, root) = scan(text, layout, depth)?;
+    let (text, root) = scan(text, layout, bounds)?;
     Ok(Document { text, layout, root })
 }
 

@@ -5,7 +5,10 @@
 //! white space and string escapes in one pass, and remembers where the parts of its outermost value stand.
 //!
 //! Refused, because a receiver behind us might refuse it: anything after the document, more than [`MAX_INPUT_DEPTH`] levels,
-//! lone surrogates, control characters inside strings, `NaN` and `Infinity`.
+//! numbers of more than [`MAX_NUMBER_CHARS`] characters, lone surrogates, control characters inside strings, `NaN` and `Infinity`.
+//!
+//! [`MAX_INPUT_DEPTH`]: crate::limits::MAX_INPUT_DEPTH
+//! [`MAX_NUMBER_CHARS`]: crate::limits::MAX_NUMBER_CHARS
 
 mod document;
 mod scanner;
@@ -13,5 +16,5 @@ mod scanner;
 mod tests;
 mod text;
 
-pub use document::{Document, Error, Layout, MAX_DEPTH, MAX_INPUT_DEPTH, lay_out, lay_out_input};
+pub use document::{Document, Error, Layout, MAX_DEPTH, lay_out, lay_out_input};
 pub use text::{quote, unquote};

@@ -5,12 +5,31 @@ use std::ops::Range;
 
 use super::document::{Element, Member, Root};
 use super::text::write_char;
-use super::{Error, Layout, MAX_INPUT_DEPTH};
+use super::{Error, Layout, MAX_DEPTH};
+use crate::limits::{MAX_INPUT_DEPTH, MAX_NUMBER_CHARS};
 
-/// `input` in `layout`, and the kind of its root. There is room to remember 128 levels.
-pub(super) fn scan(input: &str, layout: Layout, max_depth: u32) -> Result<(String, Root), Error> {
+/// What a text may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Levels of nesting; there is room to remember 128.
+    depth: u32,
+    too_deep: &'static str,
+    /// Characters of a number.
+    number: usize,
+}
+
+impl Bounds {
+    /// One that comes from outside.
+    pub(super) const INPUT: Self =
+        Self { depth: MAX_INPUT_DEPTH, too_deep: "more than 120 levels of nesting", number: MAX_NUMBER_CHARS };
+    /// One that was accepted before.
+    pub(super) const OURS: Self = Self { depth: MAX_DEPTH, too_deep: "more than 128 levels of nesting", number: usize::MAX };
+}
+
+/// `input` in `layout`, and the kind of its root.
+pub(super) fn scan(input: &str, layout: Layout, bounds: Bounds) -> Result<(String, Root), Error> {
     let out = Vec::with_capacity(input.len() + input.len() / 8);
-    let mut scanner = Scanner { text: input, input: input.as_bytes(), at: 0, out, layout, max_depth };
+    let mut scanner = Scanner { text: input, input: input.as_bytes(), at: 0, out, layout, bounds };
     let root = scanner.document()?;
     Ok((String::from_utf8(scanner.out).expect("the scanner writes ASCII only"), root))
 }
@@ -23,7 +42,7 @@ struct Scanner<'a> {
     at: usize,
     out: Vec<u8>,
     layout: Layout,
-    max_depth: u32,
+    bounds: Bounds,
 }
 
 impl Scanner<'_> {
@@ -102,12 +121,8 @@ impl Scanner<'_> {
             self.space();
             match self.peek() {
                 Some(found @ (b'{' | b'[')) => {
-                    if depth + open >= self.max_depth {
-                        return Err(self.error(if self.max_depth == MAX_INPUT_DEPTH {
-                            "more than 120 levels of nesting"
-                        } else {
-                            "more than 128 levels of nesting"
-                        }));
+                    if depth + open >= self.bounds.depth {
+                        return Err(self.error(self.bounds.too_deep));
                     }
                     let is_object = found == b'{';
                     self.take(found);
@@ -269,6 +284,9 @@ impl Scanner<'_> {
             self.at += 1;
             self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
             self.digits()?;
+        }
+        if self.at - start > self.bounds.number {
+            return Err(Error { reason: "a number of more than 1000 characters", at: start });
         }
         self.out.extend_from_slice(&self.input[start..self.at]);
         Ok(())

@@ -17,6 +17,7 @@ fn writes_what_json_dumps_writes() {
         ("[{},[],[[]]]", "[{}, [], [[]]]"),
         (r#""\/greet é 👋 \u00E9 \ud83d\udc4b""#, r#""/greet \u00e9 \ud83d\udc4b \u00e9 \ud83d\udc4b""#),
         (r#""\u0041\u0000\n\t\u007f""#, "\"A\\u0000\\n\\t\u{7f}\""),
+        (r#""\u0008\b\u000c\f\u000d\r\u0022\"\u005c\\""#, r#""\b\b\f\f\r\r\"\"\\\\""#),
         ("12345678901234567890123", "12345678901234567890123"),
         ("null", "null"),
     ] {
@@ -28,6 +29,21 @@ fn writes_what_json_dumps_writes() {
 fn writes_what_ujson_writes() {
     let document = lay_out(r#"{"text": "Hé/", "n": [1, true]}"#.as_bytes(), Layout::Ujson).unwrap();
     assert_eq!(document.as_str(), r#"{"text":"H\u00e9\/","n":[1,true]}"#);
+}
+
+#[test]
+fn a_number_from_outside_has_1000_characters_at_the_most() {
+    let read = |number: &str, text: &str| lay_out_input(text.replace('N', number).as_bytes(), Layout::Dumps).map(drop);
+    for (first, last) in [("", ""), ("-", ""), ("0.", ""), ("1e", ""), ("-1.", "E-10")] {
+        let number = |length: usize| format!("{first}{}{last}", "9".repeat(length - first.len() - last.len()));
+        for (text, at) in [("N", 0), ("[1, N]", 4), (r#"{"a": {"b": N}}"#, 12)] {
+            assert_eq!(read(&number(1_000), text), Ok(()), "{first}");
+            assert_eq!(read(&number(1_001), text), Err(Error { reason: "a number of more than 1000 characters", at }), "{first}");
+        }
+        // What was accepted before there was a limit is still read.
+        assert!(dumps(&number(5_000)).is_ok());
+    }
+    assert_eq!(read("", r#"{"a": "N"}"#.replace('N', &"9".repeat(9_999)).as_str()), Ok(()));
 }
 
 #[test]

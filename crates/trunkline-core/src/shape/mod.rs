@@ -11,9 +11,7 @@ use std::borrow::Cow;
 
 use crate::EventError;
 use crate::json::Document;
-
-/// The longest names of a user and of a session, in bytes. A longer one is kept in its event, and nothing is found by it.
-pub const MAX_NAME_BYTES: usize = 255;
+use crate::limits::MAX_USER_BYTES;
 
 /// Where the members of an event stand. The numbers are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,7 +104,7 @@ pub fn payload(shape: Shape, document: &Document) -> Option<Cow<'_, Document>> {
 
 /// The name of a user or of a session; `None` when there is none that can be looked for.
 pub(crate) fn name<'d>(document: &'d Document, key: &str) -> Option<Cow<'d, str>> {
-    word(document, key).filter(|name| name.len() <= MAX_NAME_BYTES && !name.contains('\0'))
+    word(document, key).filter(|name| name.len() <= MAX_USER_BYTES && !name.contains('\0'))
 }
 
 /// A text, or a number as it was written: people number their users.

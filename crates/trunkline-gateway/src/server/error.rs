@@ -33,6 +33,10 @@ impl ApiError {
         Self { details: json!({"parameter": parameter, "in": place}), ..Self::bad_request(message) }
     }
 
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", message)
+    }
+
     pub(crate) fn not_authenticated(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "NotAuthenticated", message)
     }
@@ -91,6 +95,7 @@ impl From<TrackerError> for ApiError {
         match error {
             TrackerError::Event { error: ref cause, .. } => Self::bad_parameter(format!("{error}."), cause.member(), "body"),
             TrackerError::Conversation(error) => Self::bad_parameter(format!("{error}."), "conversation_id", "path"),
+            TrackerError::TooMany { .. } | TrackerError::TooLarge { .. } => Self::too_large(error.to_string()),
             TrackerError::TooLong => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ConversationError", format!("{error}.")),
             TrackerError::Unrecorded(error) => error.into(),
             TrackerError::Read(error) => error.into(),

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 use serde::Serialize;
-use trunkline_conversation::{Part, Recorded, Unrecorded};
+use trunkline_conversation::{Part, Recorded, TrackerError, Unrecorded};
+use trunkline_core::limits::MAX_EVENTS;
 use trunkline_core::{EventError, NewEvent, Offset};
 
 use super::error::ApiError;
@@ -29,6 +30,9 @@ async fn append(State(context): State<Shared>, request: Request) -> Result<Respo
         None => vec![event(NewEvent::from_document(&document, &body, None, now), 0)?],
         Some(elements) => {
             rasa::refuse_empty(elements.len())?;
+            if elements.len() > MAX_EVENTS {
+                return Err(TrackerError::TooMany { found: elements.len(), most: MAX_EVENTS }.into());
+            }
             let events = elements.enumerate().map(|(index, raw)| event(NewEvent::parse(raw, None, now), index));
             events.collect::<Result<_, _>>()?
         }

@@ -2,11 +2,12 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, header, request};
+use axum::http::{Method, StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde_json::json;
-use trunkline_channels::json as json_response;
+use trunkline_channels::{json as json_response, json_with};
+use trunkline_conversation::TrackerError;
 use trunkline_core::UserMessage;
 use trunkline_core::json::{self as text, Document, Layout};
 use trunkline_core::tracker::IncludeEvents;
@@ -68,7 +69,15 @@ async fn conversation(State(context): State<Shared>, request: Request) -> Result
             return Ok(([(header::ALLOW, found.methods)], problem).into_response());
         }
     }
-    let mut tracker = partition.tracker(id).await?;
+    let mut tracker = match partition.tracker(id).await {
+        Ok(tracker) => tracker,
+        // What was sent is on record, and to send it again would be wrong.
+        Err(error @ TrackerError::TooLong) if !matches!(parts.method, Method::GET | Method::HEAD) => {
+            let body = json!({"status": "recorded", "message": format!("The tracker is not shown: {error}.")});
+            return Ok(json_with(StatusCode::ACCEPTED, body.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if let Some(until) = path::query(&parts.uri, "until").and_then(|until| until.parse().ok()) {
         tracker = tracker.until(until);
     }

@@ -96,6 +96,44 @@ async fn senders_have_255_characters_at_the_most_and_texts_may_have_a_nul() {
 }
 
 #[tokio::test]
+async fn numbers_and_names_without_end_are_refused_at_every_door() {
+    let (_project, program) = start_on("").await;
+    let (number, name) = ("9".repeat(4_301), "x".repeat(1 << 16));
+    for (path, body, message) in [
+        (REST, json!({"message": "m", "input_channel": name}), "`input_channel` must be 255 characters at most"),
+        (EVENTS, json!({"event": name}), "`event` must be 255 characters at most"),
+        (EVENTS, json!([{"event": "user", "input_channel": name}]), "`input_channel` must be 255 characters at most"),
+        ("/api/events", json!({"sender_id": "u", "event": name}), "`event` must be 255 characters at most"),
+        ("/api/events", json!({"conversation_id": "u", (name.as_str()): {}}), "`payload` must be 255 characters at most"),
+    ] {
+        refused(&program, path, body.to_string(), 400, message).await;
+    }
+    for (path, body) in [
+        (REST, r#"{"sender":"a","message":"m","metadata":{"n":N}}"#),
+        (REST, r#"{"sender":N,"message":"m"}"#),
+        (EVENTS, r#"{"event":"slot","name":"n","value":-N}"#),
+        ("/conversations/u/messages", r#"{"text":"m","sender":"user","parse_data":{"intent":{"confidence":0.N}}}"#),
+        ("/api/events", r#"[{"sender_id":"u","event":"restart","timestamp":1e-N}]"#),
+    ] {
+        refused(&program, path, body.replace('N', &number), 400, "a number of more than 1000 characters").await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_too_many_events_leaves_no_trace() {
+    let (_project, program) = start_on("").await;
+    let many = format!("[{}]", vec![r#"{"event":"x","sender_id":"u"}"#; 10_001].join(","));
+    for path in [EVENTS, "/api/events"] {
+        let answer = refused(&program, path, many.clone(), 413, "has 10000 events at the most, and this one has 10001").await;
+        assert_eq!(answer.json()["reason"], "PayloadTooLarge");
+    }
+    // As many as fit, in a conversation whose name is longer than they are.
+    let path = format!("/conversations/{}/tracker/events", "%F0%9F%98%80".repeat(255));
+    let small = format!("[{}]", vec![r#"{"event":"x"}"#; 9_999].join(","));
+    refused(&program, &path, small, 413, "send fewer at once").await;
+}
+
+#[tokio::test]
 async fn unknown_channels_and_pages_are_not_found() {
     let (_project, program) = start_on("").await;
     for path in ["/webhooks/telegram/webhook", "/webhooks/rest/webhook/x", "/webhooks/", "/nothing", "/conversations"] {
