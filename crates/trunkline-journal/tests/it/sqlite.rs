@@ -181,6 +181,13 @@ async fn another_process_reads_all_there_is() {
         let chunk = elsewhere.read(from, Limits::default()).unwrap();
         assert_eq!((chunk.events.len(), chunk.next), (usize::from(from == 3), from.max(4)));
     }
+    opened.append(Append::one(event("b", 4))).await;
+    opened.close().await;
+    // What the index knows is in its file now.
+    assert_eq!((elsewhere.stats().unwrap().conversations, elsewhere.stats().unwrap().indexed_to), (2, 4));
+    let mut shown = Vec::new();
+    assert!(elsewhere.verify(&mut |at, of| shown.push((at, of))).unwrap().is_sound());
+    assert_eq!(shown, [(4, 4)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

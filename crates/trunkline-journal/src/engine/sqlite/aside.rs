@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::private;
 use crate::engine::{self, SetAside};
 
 /// A file is set aside when it has so many bytes, and what was set aside before is deleted.
@@ -24,7 +26,7 @@ impl Aside {
     fn write(&self, path: &Path, lines: &str) -> io::Result<bool> {
         fs::create_dir_all(&self.directory)?;
         let deleted = self.make_room(path)?;
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(private::FILE).open(path)?;
         file.write_all(lines.as_bytes())?;
         file.sync_all()?;
         File::open(&self.directory)?.sync_all()?;

@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::private;
 use crate::OpenError;
 
 /// Held as long as the journal is open for writing. The system lets go of it when the process ends, however it ends.
@@ -14,7 +16,9 @@ impl Lock {
     pub(super) fn acquire(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("journal.lock");
         let failed = |error: std::io::Error| OpenError::at(&path, &error);
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(private::FILE);
+        let mut file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

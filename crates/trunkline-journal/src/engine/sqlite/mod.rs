@@ -14,6 +14,7 @@ mod dead_letters;
 mod index;
 mod lock;
 mod positions;
+mod private;
 mod read;
 pub(crate) mod read_only;
 mod retention;
@@ -44,9 +45,11 @@ pub(crate) fn open(
     readers: usize,
     tick: impl Fn() + Send + 'static,
 ) -> Result<Opened<Database, Reader>, OpenError> {
-    std::fs::create_dir_all(directory).map_err(|error| OpenError::at(directory, &error))?;
+    private::make_directory(directory).map_err(|error| OpenError::at(directory, &error))?;
     let lock = Lock::acquire(directory)?;
-    let failed = |error: rusqlite::Error| OpenError::at(&directory.join("journal.db"), &error);
+    let path = directory.join("journal.db");
+    private::make_file(&path).map_err(|error| OpenError::at(&path, &error))?;
+    let failed = |error: rusqlite::Error| OpenError::at(&path, &error);
     let connection = schema::open_for_writing(directory, options.clock.now())?;
     let id = schema::journal_id(&connection).map_err(failed)?;
     let head = read::head(&connection).map_err(failed)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use trunkline_core::{JournalId, Offset};
 
-use super::super::limit;
+use super::super::{limit, private};
 use super::numbered;
 use super::tail::Entries;
 use crate::{By, ConversationSummary};
@@ -73,7 +73,10 @@ fn open_existing(directory: &Path, journal: JournalId, head: Offset) -> Result<O
 }
 
 fn open(directory: &Path) -> Result<Connection, rusqlite::Error> {
-    let mut connection = Connection::open(directory.join("index.db"))?;
+    let path = directory.join("index.db");
+    // What keeps it from being made keeps SQLite from opening it, which says so.
+    let _ = private::make_file(&path);
+    let mut connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     // Not synced at every commit: what a power cut takes is read from the journal again.
     connection.execute_batch(

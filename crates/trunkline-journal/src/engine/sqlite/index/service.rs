@@ -447,13 +447,24 @@ mod tests {
             (0..times).for_each(|_| index.prune(&mut connection, &mut part));
             part
         };
-        let named = |name| index.named(&reader, By::Conversation(name), 1, 9).unwrap();
+        let named = |name: &str| index.named(&reader, By::Conversation(name), 1, 9).unwrap();
         let known = |name, key| index.identity(&reader, name, key).unwrap();
         assert_eq!((prune(1, 1, 3), named("a")), (0, vec![1, 3]));
         assert_eq!((prune(3, 1, file::PRUNE_PARTS), named("a")), (0, vec![1, 3]));
         assert_eq!((known("a", "k-1"), known("b", "k-2"), known("a", "k-3")), (vec![], vec![], vec![3]));
         assert_eq!(prune(0, 3, file::PRUNE_PARTS - 1), file::PRUNE_PARTS - 1);
         assert_eq!((prune(0, 3, file::PRUNE_PARTS), named("a"), named("b")), (0, vec![3], vec![]));
+        // More names than parts.
+        let many = Offset::from(file::PRUNE_PARTS) + 500;
+        let mut connection = file::open_for_writing(directory.path(), id, 3).unwrap();
+        let mut entries = Entries::default();
+        for offset in 4..4 + many {
+            entries.add(&record(id, offset, &format!("c{offset}")));
+        }
+        file::write(&mut connection, &entries).unwrap();
+        prune(0, many, file::PRUNE_PARTS);
+        let left = (3..4 + many).filter(|offset| !named(&format!("c{offset}")).is_empty());
+        assert_eq!(left.collect::<Vec<_>>(), (many..4 + many).collect::<Vec<_>>());
     }
 
     #[test]
