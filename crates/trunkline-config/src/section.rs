@@ -119,6 +119,11 @@ impl<'a> Section<'a> {
         self.find(key).is_some()
     }
 
+    /// Whether the key is there without a value. Does not count as asking for it.
+    pub fn is_null(&self, key: &str) -> bool {
+        self.entries.iter().any(|(k, node)| k.name == key && node.is_null())
+    }
+
     /// The value of a key as it stands in the tree.
     pub fn node(&self, key: &str) -> Option<&'a Node> {
         self.asked.borrow_mut().insert(key.to_owned());

@@ -3,6 +3,7 @@
 //! Three files, all optional: Rasa's `endpoints.yml` and `credentials.yml` as they are, and `trunkline.yml` for what neither
 //! has. Reading them opens nothing else and connects nowhere; every problem of every file is reported in one run.
 
+mod access;
 mod arguments;
 mod credentials;
 mod endpoints;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use trunkline_brokers::SqlTrackerStore;
 use trunkline_channels::Channel;
-use trunkline_config::{Diagnostic, Diagnostics, Document, Secret, Severity, UnknownKeys};
+use trunkline_config::{Diagnostic, Diagnostics, Document, Severity, UnknownKeys};
 
 use super::endpoints::EventBrokers;
 use super::{credentials, endpoints, settings, there_is_no};
@@ -146,13 +146,6 @@ impl Project {
             }
         }
         None
-    }
-}
-
-impl Overrides {
-    /// The token of the HTTP API, as a secret.
-    pub(super) fn token(&self) -> Option<Secret> {
-        self.auth_token.clone().map(Secret::new)
     }
 }
 

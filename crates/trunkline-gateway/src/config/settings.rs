@@ -3,26 +3,13 @@
 use std::path::Path;
 
 use axum::http::HeaderValue;
-use jsonwebtoken::{Algorithm, DecodingKey};
 use trunkline_channels::BodyLimits;
-use trunkline_config::{Secret, Section, TimeUnit};
+use trunkline_config::{Section, TimeUnit};
 use trunkline_journal::{Options, Retention};
 
 use super::endpoints::EventBrokers;
-use super::{Overrides, sources};
-use crate::{Adapters, ApiPlan, JournalPlan, JwtPlan, Plan, ServerPlan};
-
-const ALGORITHMS: [(&str, Algorithm); 9] = [
-    ("HS256", Algorithm::HS256),
-    ("HS384", Algorithm::HS384),
-    ("HS512", Algorithm::HS512),
-    ("RS256", Algorithm::RS256),
-    ("RS384", Algorithm::RS384),
-    ("RS512", Algorithm::RS512),
-    ("PS256", Algorithm::PS256),
-    ("ES256", Algorithm::ES256),
-    ("ES384", Algorithm::ES384),
-];
+use super::{Overrides, access, sources};
+use crate::{Adapters, ApiPlan, JournalPlan, Plan, ServerPlan};
 
 /// The plan but for its channels.
 pub(super) fn plan(
@@ -70,38 +57,14 @@ fn server(section: &Section<'_>, overrides: &Overrides) -> ServerPlan {
 }
 
 fn api(section: &Section<'_>, overrides: &Overrides) -> ApiPlan {
-    let (enabled, token) = (section.boolean("enabled"), section.secret("auth_token"));
-    let (secret, method) = (section.secret("jwt_secret"), section.string("jwt_method"));
+    let enabled = section.boolean("enabled");
     let cors = section.strings("cors").unwrap_or_default();
-    let secret = overrides.jwt_secret.clone().map(Secret::new).or(secret);
-    let method = overrides.jwt_method.clone().or(method).unwrap_or_else(|| "HS256".to_owned());
     let origins = if overrides.cors.is_empty() { &cors } else { &overrides.cors };
     ApiPlan {
         enabled: overrides.enable_api || enabled.unwrap_or(false),
-        token: overrides.token().or(token),
-        jwt: secret.and_then(|secret| jwt(section, &secret, &method)),
+        token: access::token(section, overrides),
+        jwt: access::jwt(section, overrides),
         cors: origins.iter().filter_map(|origin| origin_header(section, origin)).collect(),
-    }
-}
-
-fn jwt(section: &Section<'_>, secret: &Secret, method: &str) -> Option<JwtPlan> {
-    let names: Vec<_> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
-    let Some((_, algorithm)) = ALGORITHMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(method)) else {
-        section.error("jwt_method", format!("`{method}` is no known algorithm; known: {}", names.join(", ")), None);
-        return None;
-    };
-    let text = secret.expose().as_bytes();
-    let key = match algorithm {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => Ok(DecodingKey::from_secret(text)),
-        Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(text),
-        _ => DecodingKey::from_rsa_pem(text),
-    };
-    match key {
-        Ok(key) => Some(JwtPlan { algorithm: *algorithm, key }),
-        Err(error) => {
-            section.error("jwt_secret", format!("with {method} it must be a public key in PEM: {error}"), None);
-            None
-        }
     }
 }
 

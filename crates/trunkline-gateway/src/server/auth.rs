@@ -59,7 +59,8 @@ fn authorize_user(jwt: &JwtPlan, token: &str, conversation: Option<&str>) -> Res
     // As in Rasa, a token without a time of expiry is good for ever; one that has a time is checked.
     validation.required_spec_claims.clear();
     validation.validate_nbf = true;
-    validation.validate_aud = false;
+    // As there too: a token for somebody else, and nobody says that we are meant, is none for us (RFC 7519, 4.1.3).
+    validation.validate_aud = true;
     validation.leeway = 0;
     let claims = decode::<Claims>(token, &jwt.key, &validation)
         .map_err(|error| ApiError::not_authenticated(format!("The token was not accepted: {error}.")))?;

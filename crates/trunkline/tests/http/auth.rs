@@ -110,7 +110,20 @@ async fn a_json_web_token_says_who_may_see_what() {
         // {"alg":"none","typ":"JWT"}
         format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1])
     };
+    let claims = |more: Value| {
+        let mut claims = user("root", "admin");
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        token(&claims, SECRET)
+    };
     for bad in [
+        // For somebody else.
+        claims(json!({"aud": "another"})),
+        claims(json!({"aud": ["another", "trunkline"]})),
+        // No times.
+        claims(json!({"exp": "never"})),
+        claims(json!({"exp": in_seconds(3600).to_string()})),
+        claims(json!({"exp": [], "nbf": 0})),
+        claims(json!({"nbf": in_seconds(3600).to_string()})),
         token(&user("root", "admin"), "another secret of more than thirty-two bytes"),
         with("exp", in_seconds(-5)),
         with("nbf", in_seconds(3600)),
