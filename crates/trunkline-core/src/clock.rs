@@ -59,3 +59,15 @@ impl fmt::Debug for Clock {
         write!(f, "Clock({})", self.now().0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_in_milliseconds_and_in_seconds_with_their_fraction() {
+        let clock = Clock::from_fn(|| Duration::from_micros(1_796_000_000_250_999));
+        assert_eq!(clock.now(), Timestamp(1_796_000_000_250));
+        assert!((clock.seconds() - 1_796_000_000.250_999).abs() < 1e-6);
+    }
+}

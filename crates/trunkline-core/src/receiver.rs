@@ -40,3 +40,30 @@ impl<B: Broker> Receiver for B {
         Broker::close(self).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::JournalId;
+
+    /// A receiver that says no more than it has to.
+    struct Plain;
+
+    #[async_trait]
+    impl Receiver for Plain {
+        async fn deliver(&self, batch: &Batch) -> Vec<Outcome> {
+            Outcome::Delivered.all(batch.events.len())
+        }
+
+        async fn is_ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_keeps_no_cursor_unless_it_says_so() {
+        let cursor = CursorKey { journal: JournalId::random(), subscription: "s".into() };
+        assert_eq!(Plain.position(&cursor).await, Ok(None));
+        Plain.close().await;
+    }
+}

@@ -70,9 +70,10 @@ impl Remembered {
         // What had its place, or the oldest when there are too many.
         let gone = self.conversations.push(conversation, Some(known));
         self.is_gone(gone);
-        while self.bytes > MOST_BYTES {
-            let oldest = self.conversations.pop_lru();
-            self.is_gone(oldest);
+        while self.bytes > MOST_BYTES
+            && let Some(oldest) = self.conversations.pop_lru()
+        {
+            self.is_gone(Some(oldest));
         }
     }
 
