@@ -1,9 +1,10 @@
 //! What is known of an answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 use trunkline_conversation::{Partition, Partitions};
 use trunkline_core::{Assistant, AssistantError, BotMessage, Inbox as _, Kind, Recording, Turn, UserMessage};
 use trunkline_journal::{Faults, Journal, Limits, Options};
@@ -27,6 +28,26 @@ async fn a_bot_event_says_which_message_it_answers() {
     // The replies are found by it, and not by where they stand.
     let again = answered.converse("ann", "two", Some("k")).await.unwrap();
     assert_eq!(texts(again).await, ["two", "two!"]);
+    answered.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_elsewhere_that_speaks_while_an_answer_is_made_has_no_part_in_it() {
+    let (asked, mut is_asked) = mpsc::unbounded_channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    let may_go = Mutex::new(may_go);
+    let before = Box::new(move |_: &str| {
+        asked.send(()).unwrap();
+        may_go.lock().unwrap().recv().unwrap();
+    });
+    let parrot = Parrot { before: Some(before), ..Parrot::default() };
+    let (answered, _faults) = Answered::in_memory(Options::default(), parrot).await;
+    let replies = answered.converse("ann", "hi", Some("k")).await.unwrap();
+    is_asked.recv().await.unwrap();
+    answered.carry(&[crate::common::event("ann", "bot", r#", "text": "elsewhere""#)], None).await;
+    go.send(()).unwrap();
+    assert_eq!(texts(replies).await, ["hi", "hi!"]);
+    assert_eq!(texts(answered.converse("ann", "hi", Some("k")).await.unwrap()).await, ["hi", "hi!"]);
     answered.stop().await;
 }
 
