@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use trunkline_core::{
-    EventError, Inbox, InboxError, Incoming, Kind, NewEvent, Offset, Recording, Replies, UserMessage, check_channel,
-    check_conversation,
+    Inbox, InboxError, Incoming, Kind, NewEvent, Offset, Recording, Replies, UserMessage, check_channel, check_conversation,
 };
 use trunkline_journal::ReadError;
 
@@ -28,8 +27,8 @@ impl Partition {
     /// Records a message, with a session start where one is due.
     async fn take(&self, incoming: &Incoming) -> Result<Recorded, InboxError> {
         let Incoming { message, channel, key } = incoming;
-        check_conversation(&message.sender_id).map_err(invalid)?;
-        check_channel(message.input_channel.as_deref().unwrap_or_default()).map_err(invalid)?;
+        check_conversation(&message.sender_id)?;
+        check_channel(message.input_channel.as_deref().unwrap_or_default())?;
         let (kind, session) = match self.recording {
             Recording::Assistant => (Kind::Prompt, SessionStart::Never),
             Recording::Gateway => (Kind::Message, SessionStart::WhenDue),
@@ -78,11 +77,6 @@ impl Partition {
         }
         Ok(replies)
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn invalid(error: EventError) -> InboxError {
-    InboxError::Invalid(error.to_string())
 }
 
 fn refused(error: Unrecorded) -> InboxError {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use compact_str::CompactString;
 use tokio::sync::mpsc;
 
-use crate::{BotMessage, UserMessage};
+use crate::{BotMessage, EventError, UserMessage};
 
 /// Takes messages from people.
 #[async_trait]
@@ -44,4 +44,10 @@ pub enum InboxError {
     /// It may have been recorded. With the same key it can be sent again, and is recorded once.
     #[error("{0}")]
     MaybeRecorded(String),
+}
+
+impl From<EventError> for InboxError {
+    fn from(error: EventError) -> Self {
+        Self::Invalid(error.to_string())
+    }
 }

@@ -68,19 +68,18 @@ impl Remembered {
     fn put(&mut self, conversation: CompactString, known: Known) {
         self.bytes += conversation.len() + known.bytes();
         // What had its place, or the oldest when there are too many.
-        let gone = self.conversations.push(conversation, Some(known));
-        self.is_gone(gone);
+        if let Some(gone) = self.conversations.push(conversation, Some(known)) {
+            self.uncount(&gone);
+        }
         while self.bytes > MOST_BYTES
-            && let Some(oldest) = self.conversations.pop_lru()
+            && let Some(gone) = self.conversations.pop_lru()
         {
-            self.is_gone(Some(oldest));
+            self.uncount(&gone);
         }
     }
 
-    fn is_gone(&mut self, entry: Option<(CompactString, Option<Known>)>) {
-        if let Some((conversation, known)) = entry {
-            self.bytes -= conversation.len() + known.as_ref().map_or(0, Known::bytes);
-        }
+    fn uncount(&mut self, (conversation, known): &(CompactString, Option<Known>)) {
+        self.bytes -= conversation.len() + known.as_ref().map_or(0, Known::bytes);
     }
 }
 

@@ -59,7 +59,7 @@ fn authorize_user(jwt: &JwtPlan, token: &str, conversation: Option<&str>) -> Res
     // As in Rasa, a token without a time of expiry is good for ever; one that has a time is checked.
     validation.required_spec_claims.clear();
     validation.validate_nbf = true;
-    // As there too: a token for somebody else, and nobody says that we are meant, is none for us (RFC 7519, 4.1.3).
+    // As there too, a token with an audience is for somebody else: we have no name that it could say (RFC 7519, 4.1.3).
     validation.validate_aud = true;
     validation.leeway = 0;
     let claims = decode::<Claims>(token, &jwt.key, &validation)

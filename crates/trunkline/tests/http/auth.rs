@@ -100,20 +100,16 @@ async fn a_json_web_token_says_who_may_see_what() {
         assert_eq!(get_as(&program, &tracker("u"), &token(&claims, SECRET)).await.status, 403, "{claims}");
     }
 
-    let with = |key: &str, value: i64| {
-        let mut claims = user("root", "admin");
-        claims[key] = json!(value);
-        token(&claims, SECRET)
-    };
-    let none = {
-        let parts = admin.split('.').collect::<Vec<_>>();
-        // {"alg":"none","typ":"JWT"}
-        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1])
-    };
     let claims = |more: Value| {
         let mut claims = user("root", "admin");
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         token(&claims, SECRET)
+    };
+    let with = |key: &str, value: i64| claims(json!({key: value}));
+    let none = {
+        let parts = admin.split('.').collect::<Vec<_>>();
+        // {"alg":"none","typ":"JWT"}
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1])
     };
     for bad in [
         // For somebody else.

@@ -12,20 +12,11 @@ const DIRECTORY: u32 = 0o700;
 /// Those of group and others.
 const SHARED: u32 = 0o077;
 
-/// What a gateway keeps in the directory of its journal. One that holds anything else is not ours alone.
-const OURS: [&str; 11] = [
-    "journal.db",
-    "journal.db-wal",
-    "journal.db-shm",
-    "index.db",
-    "index.db-wal",
-    "index.db-shm",
-    "journal.lock",
-    "gateway.json",
-    "rejected",
-    "exports",
-    "positions",
-];
+/// The files of a journal.
+const FILES: [&str; 7] =
+    ["journal.db", "journal.db-wal", "journal.db-shm", "index.db", "index.db-wal", "index.db-shm", "journal.lock"];
+/// What else a gateway keeps in its directory. One that holds anything more is not ours alone.
+const OTHERS: [&str; 4] = ["gateway.json", "rejected", "exports", "positions"];
 
 /// Makes the directory of a journal, or takes the rights of others on it away. Where it holds files of others too, or belongs to
 /// somebody else, that is said and no more: the files are private in any case.
@@ -37,18 +28,20 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let mode = fs::metadata(path)?.permissions().mode();
-    let is_open = mode & SHARED != 0;
-    if is_open && !(is_ours_alone(path)? && fs::set_permissions(path, Permissions::from_mode(mode & !SHARED)).is_ok()) {
+    let mode = mode_of(path)?;
+    if mode & SHARED != 0 && !(is_ours_alone(path)? && restrict(path).is_ok()) {
         let directory = path.display();
         tracing::warn!(
             %directory,
-            mode = format!("{:04o}", mode & 0o7777),
+            mode = format!("{mode:04o}"),
             "Directory of the journal is open to other users of this machine; give the journal one of its own, with mode 0700"
         );
     }
-    for name in &OURS[..7] {
-        restrict(&path.join(name));
+    for file in FILES.map(|name| path.join(name)).iter().filter(|file| file.exists()) {
+        if let Err(error) = restrict(file) {
+            let file = file.display();
+            tracing::warn!(%file, %error, "Other users of this machine may read this file, and that cannot be changed");
+        }
     }
     Ok(())
 }
@@ -62,21 +55,21 @@ pub(super) fn make_file(path: &Path) -> io::Result<()> {
 fn is_ours_alone(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        if !OURS.iter().any(|ours| name == *ours) {
+        if !FILES.iter().chain(&OTHERS).any(|ours| name == *ours) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Takes the rights of others away from a file that is there.
-fn restrict(path: &Path) {
-    let Ok(mode) = fs::metadata(path).map(|metadata| metadata.permissions().mode()) else { return };
-    if mode & SHARED != 0
-        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !SHARED))
-    {
-        tracing::warn!(file = %path.display(), %error, "Other users of this machine may read this file, and that cannot be changed");
-    }
+/// Takes the rights of others away from what is there.
+fn restrict(path: &Path) -> io::Result<()> {
+    let mode = mode_of(path)?;
+    if mode & SHARED == 0 { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode & !SHARED)) }
+}
+
+fn mode_of(path: &Path) -> io::Result<u32> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o7777)
 }
 
 #[cfg(test)]
@@ -86,7 +79,7 @@ mod tests {
     use super::*;
 
     fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        mode_of(path).unwrap()
     }
 
     #[test]
@@ -106,14 +99,14 @@ mod tests {
             let home = TempDir::new().unwrap();
             let path = home.path().join("journal");
             fs::create_dir(&path).unwrap();
-            for name in OURS[..7].iter().copied().chain(other) {
+            for name in FILES.into_iter().chain(other) {
                 fs::write(path.join(name), b"").unwrap();
                 fs::set_permissions(path.join(name), Permissions::from_mode(0o664)).unwrap();
             }
             fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
             make_directory(&path).unwrap();
             assert_eq!(mode(&path), expected);
-            assert!(OURS[..7].iter().all(|name| mode(&path.join(name)) == 0o600));
+            assert!(FILES.iter().all(|name| mode(&path.join(name)) == 0o600));
             assert!(other.is_none_or(|other| mode(&path.join(other)) == 0o664));
         }
     }
